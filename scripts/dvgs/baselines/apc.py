@@ -1,0 +1,11 @@
+"""Replicate agreement: the average Pearson correlation of a signature's replicates.
+
+    v_i = mean over pairs of replicates (j, k) of r(x_j, x_k)
+
+Caveats: it does not exist for single replicates (44 % of LINCS level 5), it is noisy for two, and
+replicates that share a plate or a mistake agree for the wrong reason.
+"""
+
+
+def value(evidence):
+    return evidence.apc

@@ -1,0 +1,13 @@
+"""Profile norm: the obvious rival, which needs no model.
+
+    v_i = -‖x_i‖
+
+Additive noise makes z-scored profiles longer, so a short profile counts as good. Caveat: a strong
+perturbation makes them longer too, so on clean data this drops the strongest signatures first.
+"""
+
+import numpy as np
+
+
+def value(evidence):
+    return -np.linalg.norm(evidence.profiles.astype(np.float64), axis=1)

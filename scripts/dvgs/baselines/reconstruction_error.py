@@ -1,0 +1,12 @@
+"""Reconstruction error: what an outlier detector with an autoencoder would use.
+
+    v_i = -‖x_i - f(x_i)‖² / genes, f trained on the target without x_i
+
+Caveat: a short profile has a small error whatever it is, so this follows the profile norm closely.
+"""
+
+import numpy as np
+
+
+def value(evidence):
+    return -np.square(evidence.profiles.astype(np.float64) - evidence.reconstruct()).mean(axis=1)

@@ -1,0 +1,38 @@
+"""Where to cut, and what is left."""
+
+import numpy as np
+
+from dvgs.errors import InputError
+
+
+def choose_quantile(curves, cutoff):
+    """The share of source profiles to drop.
+
+    curves: the table of curves.csv. cutoff: a quantile, or "auto" for the one at which dropping low DVGS values gives
+    the best R² on the validation part of the target, averaged over replicates (the smallest of equals). The
+    test set has no say.
+    """
+    if cutoff != "auto":
+        return float(cutoff)
+    low = curves.query("profiles == 'all' and method == 'dvgs' and drop == 'low'")
+    return float(low.groupby("quantile")["r2_validation"].mean().idxmax())
+
+
+def r2_at(curves, quantile):
+    """Mean and standard deviation over replicates of the test R² when DVGS drops the low `quantile`."""
+    low = curves.query("profiles == 'all' and method == 'dvgs' and drop == 'low'")
+    found = low[np.isclose(low["quantile"], quantile)]["r2"]
+    return float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else float("nan")
+
+
+def cut(values, similarity, quantile):
+    """Which profiles stay: (n,) bool, and the threshold, a quantile of the source profiles' values.
+
+    The same threshold applies to the profiles drawn into target, validation and test.
+    """
+    value = values[similarity].to_numpy()
+    threshold = float(np.quantile(value[values["role"] == "source"], quantile))
+    kept = value >= threshold
+    if not kept.any():
+        raise InputError("config", "clean.cutoff", f"nothing is left at {quantile}", "choose a smaller quantile")
+    return kept, threshold

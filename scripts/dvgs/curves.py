@@ -1,0 +1,97 @@
+"""Filter curves: what happens to a model when the worst, or the best, profiles are dropped before training."""
+
+import numpy as np
+import pandas as pd
+
+from dvgs.jobs import Progress
+from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.training import fit, r2, steps_per_epoch
+
+COLUMNS = ["profiles", "method", "drop", "quantile", "replicate", "n_train", "steps", "r2", "r2_validation"]
+DROPS = ("low", "high")
+
+
+def keep_mask(value, drop, quantile):
+    """Which profiles stay: value >= quantile(q) when the low are dropped, <= quantile(1 - q) when the high are."""
+    if drop == "low":
+        return value >= np.quantile(value, quantile)
+    return value <= np.quantile(value, 1 - quantile)
+
+
+def n_steps(budget, epochs, batch_size, n_train, n_all):
+    """Steps of one training: as many as all profiles would take ("equal_steps"), or whole epochs of what is left.
+
+    The published curves train for fixed epochs, so a model on 5 % of the profiles gets a twentieth of the steps, and
+    part of what looks like worse data is a shorter training.
+    """
+    n = n_all if budget == "equal_steps" else n_train
+    return epochs * steps_per_epoch(n, batch_size)
+
+
+def plan(methods, quantiles):
+    """The trainings of one curve replicate: (profiles, method, drop, quantile).
+
+    Without an APC in the comparison, all profiles take part; methods that have no value for some (APC) are compared,
+    with all others, on the profiles for which every method has one.
+    """
+    complete = [name for name, value in methods.items() if not np.isnan(value).any()]
+    populations = {"all": complete}
+    if len(complete) < len(methods.columns):
+        populations["with_apc"] = list(methods.columns)
+    return [
+        (profiles, method, drop, q)
+        for profiles, names in populations.items()
+        for method in names
+        for drop in DROPS
+        for q in quantiles
+    ]
+
+
+def trace_curve(
+    x,
+    x_validation,
+    x_test,
+    methods,
+    *,
+    quantiles,
+    replicate,
+    model,
+    budget,
+    epochs,
+    batch_size,
+    learning_rate,
+    seed,
+):
+    """R² on the test set after training on what each method keeps, one curve replicate.
+
+    x: the source, (n, genes) tensor. methods: DataFrame of values, one column a method, n rows, NaN where a method has
+    none. model: dict `hidden, latent`. All trainings of a replicate start from the same weights and, where they keep
+    equally many, see their profiles in the same order; so methods differ in what they keep alone.
+    Returns a DataFrame of COLUMNS.
+    """
+    known = methods.notna().all(axis=1).to_numpy()
+    trained, rows = {}, []
+    trainings = plan(methods, quantiles)
+    progress = Progress("filter curves, models", len(trainings))
+    for profiles, method, drop, quantile in trainings:
+        candidates = np.flatnonzero(known) if profiles == "with_apc" else np.arange(len(x))
+        kept = candidates[keep_mask(methods[method].to_numpy()[candidates], drop, quantile)]
+        steps = n_steps(budget, epochs, batch_size, len(kept), len(candidates))
+        key = kept.tobytes()  # nothing dropped is the same training for every method
+        if key not in trained:
+            network = make_autoencoder(x.shape[1], **model, seed=seed).to(x.device)
+            part = x[kept]
+            fit(
+                network,
+                reconstruction_loss,
+                part,
+                part,
+                steps=steps,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                seed=seed,
+            )
+            trained[key] = r2(network, x_test), r2(network, x_validation)
+        rows.append((profiles, method, drop, quantile, replicate, len(kept), steps, *trained[key]))
+        progress.advance()
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,47 @@
+"""How well values find faults that are known, because they were planted."""
+
+import numpy as np
+import pandas as pd
+
+from dvgs.statistics import auroc, correlate, found_when_inspected
+
+FAULTS = ("any", "noise", "bad_plate", "swapped")
+INSPECTED = 0.2
+
+
+def detect_faults(methods, truth, known_apc, n_bootstrap, rng):
+    """Every method against every kind of fault, on all profiles and on those that have an APC.
+
+    methods: DataFrame, one column of values per method. truth: DataFrame `noise_sd, fault`, same rows.
+    known_apc: (n,) bool. A method without a value for every profile is compared only where it has one.
+    A kind of fault is judged against the profiles without any. Returns the table of `truth.csv`.
+    """
+    rows = []
+    for profiles, inside in {"all": np.ones(len(truth), bool), "with_apc": known_apc}.items():
+        for name, column in methods[inside].items():
+            value = column.to_numpy()
+            if np.isnan(value).any():
+                continue
+            fault, sd = truth["fault"].to_numpy()[inside], truth["noise_sd"].to_numpy()[inside]
+            trend = correlate(value, sd, n_bootstrap, rng)
+            for kind in FAULTS:
+                judged = (fault == "none") | (fault == kind) | (kind == "any")
+                faulty = fault[judged] != "none"
+                area, low, high = auroc(value[judged], faulty)
+                rows.append(
+                    {
+                        "profiles": profiles,
+                        "method": name,
+                        "fault": kind,
+                        "n": int(judged.sum()),
+                        "n_faulty": int(faulty.sum()),
+                        "auroc": area,
+                        "auroc_low": low,
+                        "auroc_high": high,
+                        "found_at_20": found_when_inspected(value[judged], faulty, INSPECTED),
+                        "spearman_noise": trend["spearman"],
+                        "spearman_noise_low": trend["spearman_low"],
+                        "spearman_noise_high": trend["spearman_high"],
+                    }
+                )
+    return pd.DataFrame(rows)

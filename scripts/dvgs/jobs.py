@@ -1,0 +1,57 @@
+"""What every job does around its work: a log that a person can read, progress, and errors in one line."""
+
+import logging
+import sys
+import time
+from contextlib import contextmanager
+
+from dvgs.errors import InputError
+
+logger = logging.getLogger("dvgs")
+PROGRESS_SECONDS = 5
+
+
+@contextmanager
+def job(snakemake):
+    """Log to the job's log file and to stderr; use the threads given; end an InputError as one line.
+
+    snakemake: the object that Snakemake puts into a rule's script; only its attributes are used.
+    """
+    handlers = [logging.StreamHandler(sys.stderr)]
+    if snakemake.log:
+        handlers.append(logging.FileHandler(snakemake.log[0], mode="w"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(snakemake.threads)
+    started = time.monotonic()
+    try:
+        yield
+    except InputError as error:
+        logger.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        logger.exception("this is a defect, please report it with this log")
+        sys.exit(1)
+    logger.info("done in %.1f s", time.monotonic() - started)
+
+
+class Progress:
+    """Logs how far a loop is and how long it will still take, at most every few seconds."""
+
+    def __init__(self, what, total):
+        self._what, self._total, self._done = what, total, 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, n=1):
+        self._done += n
+        now = time.monotonic()
+        if now - self._last >= PROGRESS_SECONDS:
+            self._last = now
+            left = (now - self._start) / self._done * (self._total - self._done)
+            logger.info("%s: %d of %d, about %s left", self._what, self._done, self._total, _duration(left))
+
+
+def _duration(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,112 @@
+"""Correlations and detection, with intervals."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+def correlate(x, y, n_bootstrap, rng):
+    """Pearson and Spearman correlation of two arrays, with 95 % percentile bootstrap intervals.
+
+    x, y: (n,), without NaN. Pairs are resampled and ranked anew. Returns a dict `n, pearson, pearson_low,
+    pearson_high, spearman, spearman_low, spearman_high`; NaN for fewer than three pairs or a constant side.
+    """
+    names = ("pearson", "spearman")
+    found = {"n": len(x)}
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return found | {f"{name}{end}": np.nan for name in names for end in ("", "_low", "_high")}
+    draws = np.empty((2, n_bootstrap))
+    for b in range(n_bootstrap):
+        rows = rng.integers(len(x), size=len(x))
+        draws[:, b] = _both(x[rows], y[rows])
+    low, high = _interval(draws)
+    for k, (name, estimate) in enumerate(zip(names, _both(x, y), strict=True)):
+        found |= {name: estimate, f"{name}_low": low[k], f"{name}_high": high[k]}
+    return found
+
+
+def _both(x, y):
+    return _pearson(x, y), _pearson(stats.rankdata(x), stats.rankdata(y))
+
+
+def _pearson(x, y):
+    x, y = x - x.mean(), y - y.mean()
+    scale = np.sqrt((x @ x) * (y @ y))
+    return x @ y / scale if scale > 0 else np.nan
+
+
+def _interval(draws):
+    tail = (1 - CONFIDENCE) / 2
+    with np.errstate(invalid="ignore"):
+        return np.nanquantile(draws, [tail, 1 - tail], axis=1)
+
+
+def auroc(value, faulty):
+    """How well low values find the faulty: area under the ROC curve, with a 95 % interval after DeLong (1988).
+
+    value: (n,) without NaN, low means suspect. faulty: (n,) bool. Ties count one half. Returns (estimate, low, high);
+    NaN where one class is empty, and NaN limits where it has one member.
+    """
+    bad, good = value[faulty], value[~faulty]
+    if len(bad) == 0 or len(good) == 0:
+        return np.nan, np.nan, np.nan
+    # Placement of every value in the other class; their spread gives the variance.
+    good_above = 1 - _below(bad, good)
+    bad_below = _below(good, bad)
+    area = good_above.mean()
+    if len(bad) < 2 or len(good) < 2:
+        return area, np.nan, np.nan
+    error = np.sqrt(good_above.var(ddof=1) / len(bad) + bad_below.var(ddof=1) / len(good))
+    reach = stats.norm.ppf((1 + CONFIDENCE) / 2) * error
+    return area, max(0.0, area - reach), min(1.0, area + reach)
+
+
+def _below(x, others):
+    """For each of x, the share of the others that lie below it, ties one half."""
+    others = np.sort(others)
+    return (np.searchsorted(others, x, "left") + np.searchsorted(others, x, "right")) / (2 * len(others))
+
+
+def found_when_inspected(value, faulty, share):
+    """The share of the faulty among the `share` of samples with the lowest values."""
+    n = round(share * len(value))
+    return faulty[np.argsort(value, kind="stable")[:n]].sum() / faulty.sum() if faulty.any() else np.nan
+
+
+def dose_band(dose, unit):
+    """Doses as decades in µM, text; other units stand under their own name, unknown doses under "none"."""
+    edges = [0, 0.1, 1, 10, np.inf]
+    bands = pd.cut(dose, edges, labels=["up to 0.1 µM", "0.1 to 1 µM", "1 to 10 µM", "above 10 µM"])
+    micromolar = unit.str.lower().isin(["um", "µm", "μm"])
+    bands = bands.astype(object).where(micromolar, unit)
+    return bands.where(dose.notna() & (dose != -666), "none").astype(str)
+
+
+def correlate_strata(values, apc, obs, similarities, chosen, n_bootstrap, rng):
+    """DVGS against APC: overall for every similarity, and by stratum for the chosen one.
+
+    values: DataFrame with the similarities, rows as in apc and obs. apc: DataFrame `apc, n_replicates`.
+    Rows without an APC are left out. Returns the table of `correlations.csv`.
+    """
+    known = apc["apc"].notna().to_numpy()
+    y = apc["apc"].to_numpy()[known]
+    obs = obs[known]
+    strata = {"n_replicates": apc["n_replicates"][known].astype(int).astype(str).to_numpy()}
+    for column in ("cell_iname", "pert_type"):
+        if column in obs:
+            strata[column] = obs[column].astype(str).to_numpy()
+    if "pert_dose" in obs and "pert_dose_unit" in obs:
+        strata["dose"] = dose_band(obs["pert_dose"], obs["pert_dose_unit"].astype(str)).to_numpy()
+    rows = []
+    for name in similarities:
+        x = values[name].to_numpy()[known]
+        rows.append({"similarity": name, "by": "overall", "group": "all"} | correlate(x, y, n_bootstrap, rng))
+    x = values[chosen].to_numpy()[known]
+    for by, groups in strata.items():
+        for group in np.unique(groups):
+            inside = groups == group
+            found = correlate(x[inside], y[inside], n_bootstrap, rng)
+            rows.append({"similarity": chosen, "by": by, "group": group} | found)
+    return pd.DataFrame(rows)

@@ -1,0 +1,62 @@
+"""How models are trained, and R² in one pass."""
+
+import torch
+
+BLOCK = 8192
+
+
+def fit(model, loss, x, y, *, steps, batch_size, learning_rate, seed, before_step=None):
+    """Train with Adam for a number of steps; epochs are shuffled by `seed`.
+
+    x, y: tensors on the model's device. loss(prediction, y) gives one loss per sample; its mean over the
+    batch is minimised. A batch_size of n or more trains on everything at once. before_step(step, loss)
+    is called when the gradients of a step are there and the parameters have not moved yet.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    batches = _batches(len(x), batch_size, seed)
+    model.train()
+    for step in range(steps):
+        rows = next(batches).to(x.device)
+        optimizer.zero_grad()
+        batch_loss = loss(model(x[rows]), y[rows]).mean()
+        batch_loss.backward()
+        if before_step is not None:
+            before_step(step, batch_loss)
+        optimizer.step()
+    return model
+
+
+def _batches(n, batch_size, seed):
+    rng = torch.Generator().manual_seed(seed)
+    while True:
+        if batch_size >= n:
+            yield torch.arange(n)
+        else:
+            # Every profile once an epoch, the short rest of it included.
+            yield from torch.randperm(n, generator=rng).split(batch_size)
+
+
+def steps_per_epoch(n, batch_size):
+    """Batches in one pass over n profiles, the last one possibly short."""
+    return -(-n // batch_size)
+
+
+@torch.no_grad()
+def r2(model, x):
+    """R² of the reconstruction of x (n, genes), averaged uniformly over genes, in one pass over blocks.
+
+    A gene without variance counts 1 if it is reconstructed exactly and 0 if not, as in scikit-learn's
+    r2_score. Sums are float64, taken about the first profile so that a large mean costs no digits.
+    """
+    model.eval()
+    origin = x[:1].double()
+    total = squares = residual = 0
+    for block in x.split(BLOCK):
+        centred = block.double() - origin
+        total = total + centred.sum(0)
+        squares = squares + centred.square().sum(0)
+        residual = residual + (block.double() - model(block).double()).square().sum(0)
+    variance = squares - total.square() / len(x)
+    constant = variance <= 1e-12 * squares
+    score = torch.where(constant, (residual == 0).double(), 1 - residual / variance)
+    return score.mean().item()
