@@ -145,11 +145,14 @@ def write_h5ad(path, data):
 
 def read_obs(path):
     """The metadata of the profiles in an .h5ad, without its matrix."""
-    backed = ad.read_h5ad(path, backed="r")
-    try:
-        return backed.obs
-    finally:
-        backed.file.close()
+    with h5py.File(path, "r") as file:
+        return ad.io.read_elem(file["obs"])
+
+
+def read_var(path):
+    """The metadata of the genes in an .h5ad, without its matrix."""
+    with h5py.File(path, "r") as file:
+        return ad.io.read_elem(file["var"])
 
 
 class Profiles:
@@ -208,3 +211,28 @@ def fit_scaling(path, rows, method):
             count = total
     sd = np.sqrt(squares / count)
     return pd.DataFrame({"mean": mean, "sd": np.where(sd > 0, sd, 1.0)})
+
+
+def gene_positions(gctx, gene_ids):
+    """Positions of the genes in an open GctxFile, in the order of gene_ids; InputError if one is not there."""
+    found = pd.Index(gctx.gene_ids).get_indexer(gene_ids)
+    if (found < 0).any():
+        absent = gene_ids[found < 0]
+        raise InputError(
+            gctx.path,
+            "genes",
+            f"{len(absent)} genes of level 5 are not in it, the first is {absent[0]!r}",
+            "give level 4 and level 5 of one release, or list the common genes in select.genes",
+        )
+    return found
+
+
+def read_umap(path, similarity):
+    """UMAP coordinates, value and cell line of the profiles of a cleaned .h5ad: DataFrame `x, y, value, cell_iname`."""
+    obs = read_obs(path)
+    with h5py.File(path, "r") as file:
+        x, y = file["obsm/X_umap"][:].T
+    cell = obs["cell_iname"].astype(str) if "cell_iname" in obs else ""
+    return pd.DataFrame({"x": x, "y": y, "value": obs[similarity].to_numpy(), "cell_iname": cell}).reset_index(
+        drop=True
+    )

@@ -1,6 +1,7 @@
 """The config: checked against its JSON schema and completed with the schema's defaults before anything runs."""
 
 import difflib
+from pathlib import Path
 
 import jsonschema
 import yaml
@@ -46,3 +47,23 @@ def _explain(error, file):
         field = f"{field}.{unknown}" if field else str(unknown)
         return InputError(file, field, "unknown key", remedy)
     return InputError(file, field or "(the whole file)", error.message, f"it means: {remedy}")
+
+
+def input_paths(config):
+    """The files to read: dict `level5, level4, siginfo, geneinfo` (and `instinfo`, when simulated) of paths.
+
+    With a simulation they lie in resources/{compendium} and are made there; otherwise they must exist.
+    """
+    if "simulation" in config:
+        if "input" in config:
+            raise InputError("config", "input", "stands beside simulation", "keep one of the two")
+        names = {"level5": "gctx", "level4": "gctx", "siginfo": "txt", "instinfo": "txt", "geneinfo": "txt"}
+        return {name: f"resources/{config['compendium']}/{name}_beta.{end}" for name, end in names.items()}
+    if "input" not in config:
+        raise InputError("config", "input", "missing", "name level5, level4, siginfo and geneinfo of a release")
+    directory = Path(config["input"]["directory"])
+    paths = {name: directory / path for name, path in config["input"].items() if name != "directory"}
+    for name, path in paths.items():
+        if not path.is_file():
+            raise InputError(path, f"input.{name}", "no such file", "correct the path (see also input.directory)")
+    return {name: str(path) for name, path in paths.items()}

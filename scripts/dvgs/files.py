@@ -19,3 +19,15 @@ def written_whole(path):
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_parquet(path, frame):
+    """Write a DataFrame as parquet, without its index, whole or not at all."""
+    with written_whole(path) as partial:
+        frame.to_parquet(partial, index=False)
+
+
+def write_csv(path, frame, sep=","):
+    """Write a DataFrame as text, without its index, whole or not at all."""
+    with written_whole(path) as partial:
+        frame.to_csv(partial, sep=sep, index=False)

@@ -14,6 +14,7 @@ from dvgs.errors import InputError
 from dvgs.files import written_whole
 
 MATRIX, ROW, COL = "0/DATA/0/matrix", "0/META/ROW", "0/META/COL"
+MICRO = {0xB5: "u", 0x3BC: "u"}  # as CMap itself writes uM
 BLOCK_BYTES = 64 * 2**20
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -135,7 +136,8 @@ def _write_metadata(group, ids, frame):
         column = frame[name]
         if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind in "OUSb":
             text = ["-666" if pd.isna(v) or str(v) == "" else str(v) for v in column]
-            values = np.array([t.encode() for t in text], dtype="S")
+            # cmapPy reads metadata as ASCII and fails on anything else.
+            values = np.array([t.translate(MICRO).encode("ascii", "replace") for t in text], dtype="S")
         else:
             values = column.to_numpy()
             if values.dtype.kind == "f":
@@ -147,7 +149,8 @@ def write_gctx(path, matrix, profile_ids, gene_ids, profiles=None, genes=None):
     """Write a GCTX file that cmapPy and cmapR parse; whole or not at all.
 
     matrix: (profiles x genes), stored as float32. profiles, genes: optional DataFrames of metadata, one
-    row per profile or gene in the order of the ids; missing values become -666, as CMap writes them.
+    row per profile or gene in the order of the ids; missing values become -666, as CMap writes them, and text
+    becomes ASCII (µ becomes u).
     """
     matrix = np.asarray(matrix)
     if matrix.shape != (len(profile_ids), len(gene_ids)):

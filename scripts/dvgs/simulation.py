@@ -10,6 +10,8 @@ about .065, 6 % above .5). Three faults are planted and written down: Gaussian n
 bad plates, and wells of one plate that were exchanged. The data are made up; only the formats are real.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 from scipy import special, stats
@@ -29,12 +31,10 @@ REPLICATES, REPLICATE_SHARES = (2, 3, 4, 5, 6), (0.1, 0.1, 0.2, 0.3, 0.3)  # of 
 
 LANDMARKS, INFERRED = 978, 120
 PROGRAMMES, MODULES, TARGETS = 12, 40, 30
-STRENGTH_LOGIT, STRENGTH_SPREAD = -2.62, 1.85  # a little above what APC shows: noise and faults lower it
-TECHNICAL, TECHNICAL_SHARE = (
-    24,
-    0.3,
-)  # factors of the noise that wells have in common, their share of its variance
-EXPERIMENT_SD, PLATE_SD, ARTEFACT_SD = 0.15, 0.25, 3.0
+STRENGTH_LOGIT, STRENGTH_SPREAD = -2.72, 2.1  # wider than APC: noise and faults pull it together
+TECHNICAL, TECHNICAL_SHARE = 24, 0.3  # factors that correlate the noise of genes, their share of its variance
+EXPERIMENT_SD, PLATE_SD = 0.15, 0.25  # what the wells of an experiment, of a plate have in common
+ARTEFACT_SD = 1.0  # of each of the three patterns that lie over a bad plate
 
 GRAVE_SHARE = 0.25  # of the MODZ weight of a signature: from here on a fault of its replicates is the signature's
 GRAVE_NOISE = 0.5  # sd in the signature, the same for noise
@@ -60,8 +60,9 @@ def simulate_release(
 
     level4 ... truth_profiles: the paths to write: two GCTX files (978 landmark and 120 inferred genes), the three
     LINCS 2020 tables and two tables of truth. noisy_share: share of the replicates that get Gaussian noise,
-    each of its own sd ~ U[0, noise_sd] on every landmark gene. n_bad_plates: plates whose wells are scrambled
-    under an artefact. swapped_share: share of the replicates that trade places with one of their plate.
+    each of its own sd ~ U[0, noise_sd] on every landmark gene. n_bad_plates: plates, at most all, whose
+    wells are scrambled under an artefact. swapped_share: share of the replicates that trade places with another
+    of their plate, bad plates left out.
     The same arguments write the same bytes; other faults under the same seed leave the biology as it is.
 
     truth_signatures, one row per signature: `sig_id`; `noise_sd`, the sd that planted noise leaves in the
@@ -114,7 +115,8 @@ def _lay_out(n_signatures):
     experiments = {row["experiment"]: row for row in rows}
     rows += [_control_signature(row) for row in experiments.values()]
     first = 1 + max(row["perturbagen"] for row in rows)
-    rows += [_shrna_signature(i, first + i) for i in range(max(4, n_signatures // 50))]
+    n_shrnas = min(max(4, n_signatures // 50), len(WELLS) - FIRST_WELL)
+    rows += [_shrna_signature(i, first + i) for i in range(n_shrnas)]
     return pd.DataFrame(rows)
 
 
@@ -155,7 +157,7 @@ def _shrna_signature(index, perturbagen):
     }
     row |= {"pert_type": "trt_sh", "cell_iname": "PC3", "pert_time": 96, "pert_dose": np.nan}
     row |= {"experiment": "DEMO.KD001_PC3_96H", "bead_batch": "b90", "perturbagen": perturbagen}
-    return row | {"well": WELLS[FIRST_WELL + index % (len(WELLS) - FIRST_WELL)], "target": target}
+    return row | {"well": WELLS[FIRST_WELL + index], "target": target}
 
 
 def _draw_replicates(signatures, rng):
@@ -277,7 +279,8 @@ def _plant_faults(profiles, replicates, noisy_share, noise_sd, n_bad_plates, swa
     """
     n = len(replicates)
     plate = replicates["det_plate"].to_numpy()
-    bad = np.isin(plate, rng.choice(np.unique(plate), n_bad_plates, replace=False))
+    plates = np.unique(plate)
+    bad = np.isin(plate, rng.choice(plates, min(n_bad_plates, len(plates)), replace=False))
     origin = np.arange(n)
     for name in np.unique(plate[bad]):
         wells = np.flatnonzero(plate == name)
@@ -310,13 +313,13 @@ def _draw_pairs(plate, eligible, n_pairs, rng):
 
 
 def _draw_artefact(replicates, rng):
-    """(replicates, landmarks): on every plate a pattern of its own that drifts along rows and columns."""
+    """(replicates, landmarks): on every plate an offset and two drifts of its own, along rows and columns."""
     artefact = np.empty((len(replicates), LANDMARKS))
     well = replicates["det_well"].map(WELLS.index).to_numpy()
     drift = np.column_stack([np.ones(len(well)), well // 24 / 8 - 1, well % 24 / 12 - 1])
     plate = replicates["det_plate"].to_numpy()
     for name in np.unique(plate):
-        patterns = rng.normal(0, ARTEFACT_SD / np.sqrt(2), (3, LANDMARKS))
+        patterns = rng.normal(0, ARTEFACT_SD, (3, LANDMARKS))
         artefact[plate == name] = drift[plate == name] @ patterns
     return artefact
 
@@ -363,7 +366,7 @@ def _replicate_columns(signatures, replicates, rng):
     open_to_more = np.flatnonzero(columns["nsample"] < PLATES)
     for i in rng.choice(open_to_more, min(len(open_to_more), 2 + len(signatures) // 500), replace=False):
         sample_id = columns.at[i, "distil_ids"].split("|")[0]
-        columns.at[i, "distil_ids"] += "|" + sample_id.replace("_X", "_X9", 1)
+        columns.at[i, "distil_ids"] += "|" + re.sub(r"_X\d_", f"_X{PLATES + 1}_", sample_id)
     return columns
 
 

@@ -60,3 +60,11 @@ def r2(model, x):
     constant = variance <= 1e-12 * squares
     score = torch.where(constant, (residual == 0).double(), 1 - residual / variance)
     return score.mean().item()
+
+
+@torch.no_grad()
+def reconstruct(model, x):
+    """What the model makes of x, a (n, genes) float32 array; the same shape, on the CPU."""
+    model.eval()
+    device = next(model.parameters()).device
+    return torch.cat([model(block.to(device)).cpu() for block in torch.from_numpy(x).split(BLOCK)]).numpy()

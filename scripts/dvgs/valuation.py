@@ -66,3 +66,15 @@ def standard_error(steps):
     rest = len(steps) - length * n_batches  # the first, fastest steps are left out when T is no multiple
     batches = steps[rest:].reshape(n_batches, length, -1).mean(axis=1, dtype=np.float64)
     return batches.std(axis=0, ddof=1) / np.sqrt(n_batches)
+
+
+def gather(shards, profile_ids):
+    """One table of values in the order of `profile_ids`, from the tables of all shards.
+
+    Raises ValueError unless every profile was valued exactly once.
+    """
+    table = pd.concat(shards, ignore_index=True)
+    if table["profile_id"].duplicated().any() or set(table["profile_id"]) != set(profile_ids):
+        raise ValueError("the shards do not hold every profile exactly once; score them again")
+    columns = ["profile_id", "cosine", "cosine_se", *COLUMNS[1:], "role"]
+    return table.set_index("profile_id").loc[profile_ids].reset_index()[columns]

@@ -1,0 +1,52 @@
+"""Choose the cutoff, drop what lies below, and write the cleaned compendium with its autoencoder and latent space."""
+
+import json
+import logging
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import torch
+
+from dvgs.cleaning import choose_quantile, cut, embed, r2_at
+from dvgs.compendium import Profiles, write_h5ad
+from dvgs.files import write_csv, written_whole
+from dvgs.gctx import write_gctx
+from dvgs.jobs import job
+from dvgs.models import pick_device
+from dvgs.seeds import derive_seed
+
+
+def main(input, output, target, similarity, cutoff, training, model, device, seed):
+    values, curves = pd.read_parquet(input.values), pd.read_csv(input.curves)
+    quantile = choose_quantile(curves, cutoff)
+    kept, threshold = cut(values, similarity, quantile)
+    decision = {"cutoff": cutoff, "quantile": quantile, "similarity": similarity, "threshold": threshold}
+    decision |= {"n_in": len(kept), "n_kept": int(kept.sum()), "n_dropped": int((~kept).sum())}
+    decision["r2_before"], decision["r2_before_sd"] = r2_at(curves, 0)
+    decision["r2_after"], decision["r2_after_sd"] = r2_at(curves, quantile)
+    logging.getLogger("dvgs").info("%(n_kept)d of %(n_in)d profiles kept, quantile %(quantile)g", decision)
+
+    data = ad.read_h5ad(input.signatures)
+    apc = pd.read_parquet(input.apc).set_index("sig_id").rename(columns={"reason": "apc_reason"})
+    valued = values.set_index("profile_id")
+    data.obs = data.obs.join(valued).join(apc)
+    dropped = data.obs.loc[~kept, [similarity, "cosine_se", "apc", "role"]].rename_axis("profile_id").reset_index()
+    dropped["reason"] = f"{similarity} below {threshold:.6g}, the cutoff at quantile {quantile:g}"
+    cleaned = data[kept].copy()
+    with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
+        x = torch.from_numpy(profiles.rows(np.flatnonzero(kept))).to(pick_device(device))
+    network = embed(cleaned, x, **model, **training, seed=derive_seed(seed, "clean", target))
+
+    with written_whole(output.autoencoder) as partial:
+        torch.save({name: value.cpu() for name, value in network.state_dict().items()}, partial)
+    write_gctx(output.gctx, cleaned.X, cleaned.obs_names, cleaned.var_names, cleaned.obs, cleaned.var)
+    write_h5ad(output.h5ad, cleaned)
+    write_csv(output.dropped, dropped, sep="\t")
+    with written_whole(output.decision) as partial:
+        partial.write_text(json.dumps(decision, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards.target, **snakemake.params)

@@ -1,0 +1,28 @@
+"""Correlate DVGS values with APC, overall and by stratum."""
+
+import pandas as pd
+
+from dvgs.compendium import read_obs
+from dvgs.files import write_csv
+from dvgs.gradients import SIMILARITIES
+from dvgs.jobs import job
+from dvgs.seeds import generator
+from dvgs.statistics import correlate_strata
+
+
+def main(input, output, target, similarity, bootstrap, seed):
+    table = correlate_strata(
+        pd.read_parquet(input.values),
+        pd.read_parquet(input.apc),
+        read_obs(input.signatures),
+        SIMILARITIES,
+        similarity,
+        bootstrap,
+        generator(seed, "correlate", target),
+    )
+    write_csv(output.correlations, table)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards.target, **snakemake.params)

@@ -1,0 +1,23 @@
+"""Draw target, validation, test and second target; fit the scaling of genes on the source."""
+
+import numpy as np
+import pandas as pd
+
+from dvgs.compendium import fit_scaling, read_obs
+from dvgs.files import write_parquet
+from dvgs.jobs import job
+from dvgs.seeds import generator
+from dvgs.splits import draw_split
+
+
+def main(input, output, name, target, scale, seed):
+    apc = pd.read_parquet(input.apc)["apc"].to_numpy()
+    split = draw_split(read_obs(input.signatures), apc, target=name, rng=generator(seed, "split", name), **target)
+    source = np.flatnonzero(split["role"] == "source")
+    write_parquet(output.split, split)
+    write_parquet(output.scaling, fit_scaling(input.signatures, source, scale))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards.target, **snakemake.params)

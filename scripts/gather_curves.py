@@ -1,0 +1,11 @@
+"""Join the replicates of the filter curves."""
+
+import pandas as pd
+
+from dvgs.files import write_csv
+from dvgs.jobs import job
+
+if __name__ == "__main__":
+    with job(snakemake):
+        curves = pd.concat([pd.read_csv(path) for path in snakemake.input.curves], ignore_index=True)
+        write_csv(snakemake.output.curves, curves)

@@ -1,0 +1,17 @@
+"""Join the shards: one row per profile, in the order of the compendium."""
+
+import pandas as pd
+
+from dvgs.files import write_parquet
+from dvgs.jobs import job
+from dvgs.valuation import gather
+
+
+def main(input, output):
+    shards = [pd.read_parquet(path) for path in input.shards]
+    write_parquet(output.values, gather(shards, pd.read_parquet(input.split)["profile_id"]))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output)

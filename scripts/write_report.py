@@ -1,0 +1,54 @@
+"""Write the page that a biologist decides from, and its summary for the terminal."""
+
+import json
+import logging
+import platform
+from importlib.metadata import version
+
+import pandas as pd
+from dvgs.report import render_report, summarise
+
+from dvgs.compendium import read_umap
+from dvgs.files import written_whole
+from dvgs.jobs import job
+
+PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")
+
+
+def main(input, output, config, targets, similarity):
+    def tables(paths, read):
+        return dict(zip(targets, map(read, paths), strict=True))
+
+    def read_json(path):
+        with open(path) as file:
+            return json.load(file)
+
+    apc, ledger = pd.read_parquet(input.apc), pd.read_csv(input.ledger, sep="\t", dtype=str)
+    found = {
+        "compendium": config["compendium"],
+        "similarity": similarity,
+        "config": config,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "n_input": len(apc) + len(ledger),
+        "ledger": ledger,
+        "replicate_ledger": pd.read_csv(input.replicate_ledger, sep="\t", dtype=str),
+        "apc": apc,
+        "values": tables(input.values, pd.read_parquet),
+        "curves": tables(input.curves, pd.read_csv),
+        "correlations": tables(input.correlations, pd.read_csv),
+        "truth": tables(input.truth, pd.read_csv) if input.truth else None,
+        "cleaning": tables(input.decisions, read_json),
+        "umaps": tables(input.cleaned, lambda path: read_umap(path, similarity)),
+    }
+    with written_whole(output.page) as partial:
+        partial.write_text(render_report(**found), encoding="utf-8")
+    lines = summarise(**found)
+    with written_whole(output.summary) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for line in lines:
+        logging.getLogger("dvgs").info(line)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, **snakemake.params)

@@ -1,0 +1,63 @@
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dvgs.errors import InputError
+from dvgs.tables import explode_replicates, read_geneinfo, read_siginfo, read_table
+
+
+def test_missing_values_and_numbers(tmp_path):
+    path = tmp_path / "siginfo.txt"
+    path.write_text("sig_id\tpert_dose\tcmap_name\tdistil_ids\ns1\t10.0\tNA\ta|b\ns2\t-666\t-666\t\n")
+    table = read_siginfo(path)
+    assert table["pert_dose"].tolist()[0] == 10 and np.isnan(table["pert_dose"].iloc[1])
+    assert table["cmap_name"].isna().all() and pd.isna(table["distil_ids"].iloc[1])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_gzip_and_encodings(tmp_path, encoding):
+    path = tmp_path / "siginfo.txt.gz"
+    path.write_bytes(gzip.compress("sig_id\tpert_idose\ns1\t10 µM\n".encode(encoding)))
+    assert read_siginfo(path)["pert_idose"].tolist() == ["10 µM"]
+
+
+def test_quotes_are_text(tmp_path):
+    path = tmp_path / "geneinfo.txt"
+    path.write_text('gene_id\tgene_title\tfeature_space\n1\t5" gene\tlandmark\n2\tother\tinferred\n')
+    assert read_geneinfo(path)["gene_title"].tolist() == ['5" gene', "other"]
+
+
+def test_replicates_keep_order_and_count_once():
+    pairs = explode_replicates(pd.Series({"s2": "b|a|b", "s1": np.nan, "s3": "", "s4": "a"}))
+    assert pairs.to_numpy().tolist() == [["s2", "b"], ["s2", "a"], ["s4", "a"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id\tx\n1\t2\n", "no column 'sig_id'"),
+        ("", "not a tab-separated table"),
+        ("sig_id\tx\na\t1\na\t2\n", "sig_id 'a' stands twice"),
+        ("sig_id\tx\n\t1\n", "line 2 has no sig_id"),
+    ],
+)
+def test_unusable_tables_get_one_line(tmp_path, text, message):
+    path = tmp_path / "siginfo.txt"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_siginfo(path)
+
+
+def test_missing_table_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere.txt: siginfo: no such file"):
+        read_table(tmp_path / "nowhere.txt", "siginfo", [])
+
+
+def test_real_tables(real_data):
+    folder = real_data / "l1000"
+    assert len(read_siginfo(folder / "release/siginfo_beta.txt")) == 430
+    assert len(read_siginfo(folder / "metadata/siginfo_beta_rows_n1523.txt")) == 1523
+    genes = read_geneinfo(folder / "release/geneinfo_beta.txt.gz")
+    assert (genes["feature_space"] == "landmark").sum() == 978

@@ -1,0 +1,33 @@
+rule clean:
+    input:
+        signatures=rules.ingest.output.signatures,
+        apc=rules.compute_apc.output.apc,
+        split=rules.draw_split.output.split,
+        scaling=rules.draw_split.output.scaling,
+        values=rules.gather_values.output.values,
+        curves=rules.gather_curves.output.curves,
+    output:
+        gctx=f"{RESULTS}/{{target}}/cleaned.gctx",
+        h5ad=f"{RESULTS}/{{target}}/cleaned.h5ad",
+        dropped=f"{RESULTS}/{{target}}/dropped.tsv",
+        autoencoder=f"{RESULTS}/{{target}}/autoencoder.pt",
+        decision=f"{RESULTS}/{{target}}/cleaning.json",
+    log:
+        f"{LOGS}/clean-{{target}}.log",
+    benchmark:
+        f"{BENCHMARKS}/clean-{{target}}.tsv"
+    params:
+        similarity=config["score"]["similarity"],
+        cutoff=CUTOFF,
+        training={k: config["curves"][k] for k in ("epochs", "batch_size", "learning_rate")},
+        model=config["model"],
+        device=config["device"],
+        seed=config["seed"],
+    threads: config["threads"]
+    resources:
+        mem_mb=memory(2000, 4),
+        runtime=minutes(480),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/clean.py"

@@ -1,0 +1,44 @@
+import sys
+from pathlib import Path
+
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent.parent
+sys.path.insert(0, str(HOME / "scripts"))
+
+from dvgs.configuration import check_config, input_paths
+from dvgs.errors import InputError
+
+SIMULATED = "simulation" in config
+try:
+    check_config(config, HOME / "workflow/schemas/config.schema.yaml")
+    INPUT = input_paths(config)
+except InputError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+RESULTS = f"results/{config['compendium']}"
+LOGS = f"logs/{config['compendium']}"
+BENCHMARKS = f"benchmarks/{config['compendium']}"
+TARGETS = list(config["targets"])
+METHODS = ["dvgs", "random", "apc", "profile_norm", "reconstruction_error"]
+SHARDS = range(config["score"]["shards"])
+REPLICATES = range(config["curves"]["replicates"])
+# The cutoff must be a point of the curves, for the report says what it did to R².
+CUTOFF = config["clean"]["cutoff"]
+QUANTILES = sorted({0.0, *config["curves"]["quantiles"], *([] if CUTOFF == "auto" else [CUTOFF])})
+
+
+wildcard_constraints:
+    target="|".join(TARGETS),
+    draw="first|second",
+    shard=r"\d+",
+    replicate=r"\d+",
+
+
+def memory(base, factor=1):
+    """mem_mb: a base and a multiple of the input's size, more with every attempt."""
+    return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * attempt)
+
+
+def minutes(base):
+    """runtime, more with every attempt."""
+    return lambda wildcards, attempt: base * attempt

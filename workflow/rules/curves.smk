@@ -1,0 +1,53 @@
+rule trace_curve:
+    input:
+        signatures=rules.ingest.output.signatures,
+        split=rules.draw_split.output.split,
+        scaling=rules.draw_split.output.scaling,
+        values=rules.gather_values.output.values,
+        baselines=rules.value_baselines.output.baselines,
+    output:
+        curve=f"{RESULTS}/{{target}}/curves/{{replicate}}.csv",
+    log:
+        f"{LOGS}/trace_curve-{{target}}-{{replicate}}.log",
+    benchmark:
+        f"{BENCHMARKS}/trace_curve-{{target}}-{{replicate}}.tsv"
+    params:
+        similarity=config["score"]["similarity"],
+        methods=METHODS,
+        quantiles=QUANTILES,
+        training={k: config["curves"][k] for k in ("budget", "epochs", "batch_size", "learning_rate")},
+        model=config["model"],
+        device=config["device"],
+        seed=config["seed"],
+    threads: config["threads"]
+    resources:
+        mem_mb=memory(2000, 3),
+        runtime=minutes(480),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/trace_curve.py"
+
+
+rule gather_curves:
+    input:
+        curves=expand(f"{RESULTS}/{{{{target}}}}/curves/{{replicate}}.csv", replicate=REPLICATES),
+    output:
+        curves=report(
+            f"{RESULTS}/{{target}}/curves.csv",
+            category="Filter curves",
+            labels={"target": "{target}"},
+            caption="../report/curves.rst",
+        ),
+    log:
+        f"{LOGS}/gather_curves-{{target}}.log",
+    benchmark:
+        f"{BENCHMARKS}/gather_curves-{{target}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(500),
+        runtime=minutes(5),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/gather_curves.py"

@@ -1,0 +1,91 @@
+rule correlate:
+    input:
+        signatures=rules.ingest.output.signatures,
+        apc=rules.compute_apc.output.apc,
+        values=rules.gather_values.output.values,
+    output:
+        correlations=report(
+            f"{RESULTS}/{{target}}/correlations.csv",
+            category="DVGS and APC",
+            labels={"target": "{target}"},
+            caption="../report/correlations.rst",
+        ),
+    log:
+        f"{LOGS}/correlate-{{target}}.log",
+    benchmark:
+        f"{BENCHMARKS}/correlate-{{target}}.tsv"
+    params:
+        similarity=config["score"]["similarity"],
+        bootstrap=config["statistics"]["bootstrap"],
+        seed=config["seed"],
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 1),
+        runtime=minutes(60),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/correlate.py"
+
+
+if SIMULATED:
+
+    rule evaluate_truth:
+        input:
+            truth=rules.simulate_release.output.truth_signatures,
+            values=rules.gather_values.output.values,
+            baselines=rules.value_baselines.output.baselines,
+        output:
+            truth=report(
+                f"{RESULTS}/{{target}}/truth.csv",
+                category="Planted faults",
+                labels={"target": "{target}"},
+                caption="../report/truth.rst",
+            ),
+        log:
+            f"{LOGS}/evaluate_truth-{{target}}.log",
+        benchmark:
+            f"{BENCHMARKS}/evaluate_truth-{{target}}.tsv"
+        params:
+            bootstrap=config["statistics"]["bootstrap"],
+            seed=config["seed"],
+        threads: 1
+        resources:
+            mem_mb=memory(1000, 1),
+            runtime=minutes(10),
+        conda:
+            "../../envs/dvgs.yaml"
+        script:
+            "../../scripts/evaluate_truth.py"
+
+
+rule write_report:
+    input:
+        ledger=rules.ingest.output.ledger,
+        replicate_ledger=rules.compute_apc.output.replicate_ledger,
+        apc=rules.compute_apc.output.apc,
+        values=expand(rules.gather_values.output.values, target=TARGETS),
+        curves=expand(rules.gather_curves.output.curves, target=TARGETS),
+        correlations=expand(rules.correlate.output.correlations, target=TARGETS),
+        decisions=expand(rules.clean.output.decision, target=TARGETS),
+        cleaned=expand(rules.clean.output.h5ad, target=TARGETS),
+        truth=expand(rules.evaluate_truth.output.truth, target=TARGETS) if SIMULATED else [],
+    output:
+        page=report(f"{RESULTS}/report.html", category="Report", caption="../report/page.rst"),
+        summary=f"{RESULTS}/summary.txt",
+    log:
+        f"{LOGS}/write_report.log",
+    benchmark:
+        f"{BENCHMARKS}/write_report.tsv"
+    params:
+        config=config,
+        targets=TARGETS,
+        similarity=config["score"]["similarity"],
+    threads: 1
+    resources:
+        mem_mb=memory(2000, 0.5),
+        runtime=minutes(30),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/write_report.py"

@@ -1,0 +1,29 @@
+# The truth stands apart: nothing before evaluate_truth may read it.
+TRUTH = f"resources/{config['compendium']}/truth"
+
+if SIMULATED:
+
+    rule simulate_release:
+        output:
+            level5=INPUT["level5"],
+            level4=INPUT["level4"],
+            siginfo=INPUT["siginfo"],
+            geneinfo=INPUT["geneinfo"],
+            instinfo=INPUT["instinfo"],
+            truth_signatures=f"{TRUTH}/signatures.tsv",
+            truth_profiles=f"{TRUTH}/profiles.tsv",
+        log:
+            f"{LOGS}/simulate_release.log",
+        benchmark:
+            f"{BENCHMARKS}/simulate_release.tsv"
+        params:
+            simulation=config["simulation"],
+            seed=config["seed"],
+        threads: 1
+        resources:
+            mem_mb=memory(1000),
+            runtime=minutes(10),
+        conda:
+            "../../envs/dvgs.yaml"
+        script:
+            "../../scripts/simulate_release.py"

@@ -1,0 +1,23 @@
+rule draw_split:
+    input:
+        signatures=rules.ingest.output.signatures,
+        apc=rules.compute_apc.output.apc,
+    output:
+        split=f"{RESULTS}/{{target}}/split.parquet",
+        scaling=f"{RESULTS}/{{target}}/scaling.parquet",
+    log:
+        f"{LOGS}/draw_split-{{target}}.log",
+    benchmark:
+        f"{BENCHMARKS}/draw_split-{{target}}.tsv"
+    params:
+        target=lambda wildcards: config["targets"][wildcards.target],
+        scale=config["scale"],
+        seed=config["seed"],
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 0.5),
+        runtime=minutes(10),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/draw_split.py"

@@ -1,0 +1,96 @@
+rule train_trajectory:
+    input:
+        signatures=rules.ingest.output.signatures,
+        split=rules.draw_split.output.split,
+        scaling=rules.draw_split.output.scaling,
+    output:
+        trajectory=f"{RESULTS}/{{target}}/trajectory_{{draw}}.h5",
+    log:
+        f"{LOGS}/train_trajectory-{{target}}-{{draw}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_trajectory-{{target}}-{{draw}}.tsv"
+    params:
+        model=config["model"],
+        trajectory=config["trajectory"],
+        device=config["device"],
+        seed=config["seed"],
+    threads: config["threads"]
+    resources:
+        mem_mb=memory(2000, 0.5),
+        runtime=minutes(60),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/train_trajectory.py"
+
+
+rule score_shard:
+    input:
+        signatures=rules.ingest.output.signatures,
+        split=rules.draw_split.output.split,
+        scaling=rules.draw_split.output.scaling,
+        first=f"{RESULTS}/{{target}}/trajectory_first.h5",
+        second=f"{RESULTS}/{{target}}/trajectory_second.h5",
+    output:
+        values=f"{RESULTS}/{{target}}/shards/{{shard}}.parquet",
+    log:
+        f"{LOGS}/score_shard-{{target}}-{{shard}}.log",
+    benchmark:
+        f"{BENCHMARKS}/score_shard-{{target}}-{{shard}}.tsv"
+    params:
+        n_shards=len(SHARDS),
+        device=config["device"],
+    threads: config["threads"]
+    resources:
+        mem_mb=memory(3000, 0),
+        runtime=minutes(240),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/score_shard.py"
+
+
+rule gather_values:
+    input:
+        split=rules.draw_split.output.split,
+        shards=expand(f"{RESULTS}/{{{{target}}}}/shards/{{shard}}.parquet", shard=SHARDS),
+    output:
+        values=f"{RESULTS}/{{target}}/values.parquet",
+    log:
+        f"{LOGS}/gather_values-{{target}}.log",
+    benchmark:
+        f"{BENCHMARKS}/gather_values-{{target}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=minutes(10),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/gather_values.py"
+
+
+rule value_baselines:
+    input:
+        signatures=rules.ingest.output.signatures,
+        apc=rules.compute_apc.output.apc,
+        split=rules.draw_split.output.split,
+        scaling=rules.draw_split.output.scaling,
+        first=f"{RESULTS}/{{target}}/trajectory_first.h5",
+        second=f"{RESULTS}/{{target}}/trajectory_second.h5",
+    output:
+        baselines=f"{RESULTS}/{{target}}/baselines.parquet",
+    log:
+        f"{LOGS}/value_baselines-{{target}}.log",
+    benchmark:
+        f"{BENCHMARKS}/value_baselines-{{target}}.tsv"
+    params:
+        seed=config["seed"],
+    threads: config["threads"]
+    resources:
+        mem_mb=memory(2000, 6),
+        runtime=minutes(30),
+    conda:
+        "../../envs/dvgs.yaml"
+    script:
+        "../../scripts/value_baselines.py"
