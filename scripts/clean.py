@@ -9,11 +9,12 @@ import pandas as pd
 import torch
 
 from dvgs.cleaning import choose_quantile, cut, embed, r2_at
-from dvgs.compendium import Profiles, write_h5ad
+from dvgs.compendium import write_h5ad
 from dvgs.files import write_csv, written_whole
 from dvgs.gctx import write_gctx
 from dvgs.jobs import job
 from dvgs.models import pick_device
+from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
 
 

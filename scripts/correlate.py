@@ -4,10 +4,10 @@ import pandas as pd
 
 from dvgs.compendium import read_obs
 from dvgs.files import write_csv
-from dvgs.gradients import SIMILARITIES
 from dvgs.jobs import job
 from dvgs.seeds import generator
 from dvgs.statistics import correlate_strata
+from dvgs.values import SIMILARITIES
 
 
 def main(input, output, target, similarity, bootstrap, seed):

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from dvgs.compendium import fit_scaling, read_obs
+from dvgs.compendium import read_obs
 from dvgs.files import write_parquet
 from dvgs.jobs import job
+from dvgs.profiles import fit_scaling
 from dvgs.seeds import generator
 from dvgs.splits import draw_split
 

@@ -5,9 +5,9 @@ import pandas as pd
 from dvgs.baselines import METHODS
 from dvgs.detection import detect_faults
 from dvgs.files import write_csv
-from dvgs.gradients import SIMILARITIES
 from dvgs.jobs import job
 from dvgs.seeds import generator
+from dvgs.values import SIMILARITIES
 
 
 def main(input, output, target, bootstrap, seed):

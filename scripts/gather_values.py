@@ -4,7 +4,7 @@ import pandas as pd
 
 from dvgs.files import write_parquet
 from dvgs.jobs import job
-from dvgs.valuation import gather
+from dvgs.values import gather
 
 
 def main(input, output):

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from dvgs.compendium import Profiles
 from dvgs.files import write_parquet
 from dvgs.jobs import job
 from dvgs.models import pick_device
+from dvgs.profiles import Profiles
 from dvgs.splits import valued_rows
 from dvgs.trajectory import Trajectory
 from dvgs.valuation import plan_shard, score

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.compendium import Profiles
 from dvgs.curves import trace_curve
 from dvgs.files import write_csv
 from dvgs.jobs import job
 from dvgs.models import pick_device
+from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed, generator
 
 

@@ -3,9 +3,9 @@
 import pandas as pd
 import torch
 
-from dvgs.compendium import Profiles
 from dvgs.jobs import job
 from dvgs.models import pick_device
+from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
 from dvgs.splits import target_rows
 from dvgs.trajectory import record_trajectory

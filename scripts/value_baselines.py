@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from dvgs.baselines import METHODS, Evidence
-from dvgs.compendium import Profiles
 from dvgs.files import write_parquet
 from dvgs.jobs import job
+from dvgs.profiles import Profiles
 from dvgs.seeds import generator
 from dvgs.splits import valued_rows
 from dvgs.training import reconstruct

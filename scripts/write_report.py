@@ -6,11 +6,11 @@ import platform
 from importlib.metadata import version
 
 import pandas as pd
-from dvgs.report import render_report, summarise
 
 from dvgs.compendium import read_umap
 from dvgs.files import written_whole
 from dvgs.jobs import job
+from dvgs.report import render_report, summarise
 
 PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")
 

@@ -21,7 +21,7 @@ def check_config(config, schema_path, file="config"):
     validator = jsonschema.Draft202012Validator(schema)
     errors = sorted(validator.iter_errors(config), key=lambda e: (e.validator != "additionalProperties", str(e.path)))
     if errors:
-        raise _explain(jsonschema.exceptions.best_match(errors[:1]), file)
+        raise _explain(errors[0], file)
 
 
 def _fill(config, schema):

@@ -12,8 +12,6 @@ cosine, dot product, projection and distance: about the cost of a training step.
 import torch
 from torch import nn
 
-SIMILARITIES = ("cosine", "dot", "projection", "l2")
-
 
 def similarity(model, loss, x, y, target_gradient):
     """How the gradient of each sample's loss compares with a target gradient.

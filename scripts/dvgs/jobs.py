@@ -20,19 +20,26 @@ def job(snakemake):
     handlers = [logging.StreamHandler(sys.stderr)]
     if snakemake.log:
         handlers.append(logging.FileHandler(snakemake.log[0], mode="w"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(snakemake.threads)
     started = time.monotonic()
     try:
         yield
+        logger.info("done in %.1f s", time.monotonic() - started)
     except InputError as error:
         logger.error("error: %s", error)
         sys.exit(1)
     except Exception:
         logger.exception("this is a defect, please report it with this log")
         sys.exit(1)
-    logger.info("done in %.1f s", time.monotonic() - started)
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
 
 
 class Progress:

@@ -5,6 +5,7 @@ import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
+RESAMPLED = 200_000  # values drawn at a time; larger arrays only leave the cache
 
 
 def correlate(x, y, n_bootstrap, rng):
@@ -17,24 +18,27 @@ def correlate(x, y, n_bootstrap, rng):
     found = {"n": len(x)}
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return found | {f"{name}{end}": np.nan for name in names for end in ("", "_low", "_high")}
-    draws = np.empty((2, n_bootstrap))
-    for b in range(n_bootstrap):
-        rows = rng.integers(len(x), size=len(x))
-        draws[:, b] = _both(x[rows], y[rows])
-    low, high = _interval(draws)
-    for k, (name, estimate) in enumerate(zip(names, _both(x, y), strict=True)):
+    at_once = max(1, RESAMPLED // len(x))
+    draws = []
+    for start in range(0, n_bootstrap, at_once):
+        rows = rng.integers(len(x), size=(min(at_once, n_bootstrap - start), len(x)))
+        draws.append(_both(x[rows], y[rows]))
+    low, high = _interval(np.concatenate(draws, axis=1))
+    for k, (name, estimate) in enumerate(zip(names, _both(x[None], y[None])[:, 0], strict=True)):
         found |= {name: estimate, f"{name}_low": low[k], f"{name}_high": high[k]}
     return found
 
 
 def _both(x, y):
-    return _pearson(x, y), _pearson(stats.rankdata(x), stats.rankdata(y))
+    """Pearson and Spearman correlation of the rows of x and y, (2, rows)."""
+    return np.array([_pearson(x, y), _pearson(stats.rankdata(x, axis=1), stats.rankdata(y, axis=1))])
 
 
 def _pearson(x, y):
-    x, y = x - x.mean(), y - y.mean()
-    scale = np.sqrt((x @ x) * (y @ y))
-    return x @ y / scale if scale > 0 else np.nan
+    x, y = (side - side.mean(axis=1, keepdims=True) for side in (x, y))
+    scale = np.sqrt(np.square(x).sum(axis=1) * np.square(y).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scale > 0, (x * y).sum(axis=1) / scale, np.nan)
 
 
 def _interval(draws):

@@ -10,8 +10,8 @@ import torch
 from dvgs.gradients import similarity
 from dvgs.jobs import Progress
 from dvgs.models import reconstruction_loss
+from dvgs.values import MEASURES
 
-COLUMNS = ("cosine", "dot", "projection", "l2", "gradient_norm", "loss")
 CHUNK = 512  # profiles scored together; their activations stay in cache
 WINDOW = 16  # chunks held in memory, over which one reading of the trajectory is shared
 
@@ -32,24 +32,24 @@ def score(trajectory, read, n, loss=reconstruction_loss, device="cpu"):
 
     trajectory: an open Trajectory. read(start, stop): those profiles, (stop - start, genes) float32.
     Memory: one window of profiles and their similarities at every step, whatever n.
-    Returns a DataFrame of COLUMNS, the means over all steps, and `cosine_se`, float64, one row per profile.
+    Returns a DataFrame of MEASURES, the means over all steps, and `cosine_se`, float64, one row per profile.
     """
     size = CHUNK * WINDOW
     progress = Progress("scoring, steps x windows", -(-n // size) * len(trajectory))
     windows = []
     for start in range(0, n, size):
         x = torch.from_numpy(np.ascontiguousarray(read(start, min(start + size, n)))).to(device)
-        steps = np.empty((len(COLUMNS), len(trajectory), len(x)), np.float32)
+        steps = np.empty((len(MEASURES), len(trajectory), len(x)), np.float32)
         for t in range(len(trajectory)):
             target_gradient = trajectory.at(t)
             found = [similarity(trajectory.model, loss, c, c, target_gradient) for c in x.split(CHUNK)]
-            for k, name in enumerate(COLUMNS):
+            for k, name in enumerate(MEASURES):
                 steps[k, t] = torch.cat([f[name] for f in found]).cpu().numpy()
             progress.advance()
-        window = dict(zip(COLUMNS, steps.mean(axis=1, dtype=np.float64), strict=True))
+        window = dict(zip(MEASURES, steps.mean(axis=1, dtype=np.float64), strict=True))
         windows.append(pd.DataFrame(window | {"cosine_se": standard_error(steps[0])}))
     if not windows:
-        return pd.DataFrame(columns=[*COLUMNS, "cosine_se"], dtype=float)
+        return pd.DataFrame(columns=[*MEASURES, "cosine_se"], dtype=float)
     return pd.concat(windows, ignore_index=True)
 
 
@@ -66,15 +66,3 @@ def standard_error(steps):
     rest = len(steps) - length * n_batches  # the first, fastest steps are left out when T is no multiple
     batches = steps[rest:].reshape(n_batches, length, -1).mean(axis=1, dtype=np.float64)
     return batches.std(axis=0, ddof=1) / np.sqrt(n_batches)
-
-
-def gather(shards, profile_ids):
-    """One table of values in the order of `profile_ids`, from the tables of all shards.
-
-    Raises ValueError unless every profile was valued exactly once.
-    """
-    table = pd.concat(shards, ignore_index=True)
-    if table["profile_id"].duplicated().any() or set(table["profile_id"]) != set(profile_ids):
-        raise ValueError("the shards do not hold every profile exactly once; score them again")
-    columns = ["profile_id", "cosine", "cosine_se", *COLUMNS[1:], "role"]
-    return table.set_index("profile_id").loc[profile_ids].reset_index()[columns]

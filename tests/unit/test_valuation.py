@@ -8,7 +8,8 @@ from torch.nn.utils import parameters_to_vector
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.training import fit, r2
 from dvgs.trajectory import Trajectory, record_trajectory
-from dvgs.valuation import CHUNK, COLUMNS, gather, plan_shard, score, standard_error
+from dvgs.valuation import CHUNK, plan_shard, score, standard_error
+from dvgs.values import MEASURES, gather
 
 SIZES = {"hidden": (12,), "latent": 4}
 
@@ -93,11 +94,11 @@ def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards):
             assert stops[-1] == n
             tables[shards] = gather(parts, ids)
     assert tables[1].equals(tables[n_shards])
-    assert not tables[1][list(COLUMNS)].isna().any().any()
+    assert not tables[1][list(MEASURES)].isna().any().any()
 
 
 def test_gather_wants_every_profile_once():
-    shard = pd.DataFrame({"profile_id": ["a", "b"]} | {c: [1.0, 2.0] for c in (*COLUMNS, "cosine_se", "role")})
+    shard = pd.DataFrame({"profile_id": ["a", "b"]} | {c: [1.0, 2.0] for c in (*MEASURES, "cosine_se", "role")})
     assert gather([shard], pd.Series(["b", "a"]))["cosine"].tolist() == [2, 1]
     for shards, ids in (([shard, shard], ["a", "b"]), ([shard], ["a", "b", "c"]), ([shard], ["a"])):
         with pytest.raises(ValueError, match="exactly once"):

@@ -1,0 +1,282 @@
+"""The pictures of the report: tables in, a matplotlib Figure out.
+
+Nothing here touches pyplot or the settings of the process, and the same tables give the same bytes.
+"""
+
+import io
+
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+# Okabe and Ito: told apart by colour-blind readers, and in the same colour in every picture.
+COLOURS = {
+    "dvgs": "#0072B2",
+    "apc": "#D55E00",
+    "profile_norm": "#009E73",
+    "reconstruction_error": "#CC79A7",
+    "random": "#7A7A7A",
+}
+ROLES = {"source": "#0072B2", "target": "#D55E00", "validation": "#009E73", "test": "#CC79A7"}
+# Twelve colours for cell lines, after Paul Tol's muted and vibrant schemes.
+CATEGORIES = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"]
+CATEGORIES += ["#CC6677", "#882255", "#AA4499", "#EE7733", "#0077BB", "#000000"]
+OTHER = "#D0D0D0"
+FAULTS = {"any": "any fault", "noise": "planted noise", "bad_plate": "bad plate", "swapped": "swapped wells"}
+STRATA = {"cell_iname": "cell line", "pert_type": "perturbagen type", "dose": "dose", "n_replicates": "replicates"}
+LARGEST_GROUPS = 15  # a stratum, in the forest plot
+SCATTER = 2000  # profiles; with more, points hide one another and are counted in hexagons
+LOWEST_R2 = -0.25  # a model that fails altogether must not flatten all other curves
+
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.dpi": 100,
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+    "grid.color": "#E6E6E6",
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dvgs",
+    "text.parse_math": False,  # names from metadata may hold dollar signs
+}
+WIDE, HALF = 9.6, 4.7  # inches
+
+# Ticks are made when a figure is drawn, so drawing needs the style as well.
+styled = style.context(["default", STYLE])
+
+
+@styled
+def to_svg(figure):
+    """The figure as SVG text: no date, no random ids, text as outlines, so that it needs no font and no request."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def method_name(method):
+    """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm"."""
+    return method.replace("_", " ").replace("dvgs", "DVGS").replace("apc", "APC")
+
+
+def _colour(method):
+    return COLOURS["dvgs"] if method.startswith("dvgs") else COLOURS.get(method, "black")
+
+
+def _label(name, length=24):
+    """A name from metadata in a picture; control characters would make the SVG unreadable."""
+    name = "".join(c for c in str(name) if c.isprintable())
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _finite(values):
+    values = np.asarray(values, float)
+    return values[np.isfinite(values)]
+
+
+def _bulk(values, outside=0.002):
+    """The range of nearly all values: dot products and distances have tails that would fill the axis."""
+    low, high = np.quantile(values, [outside / 2, 1 - outside / 2]) if len(values) else (0, 1)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+@styled
+def curve_figure(curves, quantile):
+    """Test R² against the share dropped: all profiles, and those with an APC where some have none.
+
+    curves: the table of curves.csv. quantile: the chosen cutoff, drawn where all profiles take part.
+    """
+    titles = {"all": "All source profiles", "with_apc": "Source profiles with an APC"}
+    shown = [profiles for profiles in titles if (curves["profiles"] == profiles).any()]
+    figure = Figure(figsize=(WIDE, 4.2), layout="constrained")
+    panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
+    for panel, profiles in zip(panels, shown, strict=False):
+        part = curves[curves["profiles"] == profiles]
+        for (method, drop), line in part.groupby(["method", "drop"]):
+            _curve(panel, line, _colour(method), "-" if drop == "low" else "--")
+        size = part.loc[part["quantile"] == part["quantile"].min(), "n_train"].max()
+        panel.set(title=f"{titles[profiles]} (n = {size:,})", xlabel="share of source profiles dropped")
+        if profiles == "all":
+            panel.axvline(quantile, color="black", linewidth=1, linestyle=":")
+    panels[0].set_ylabel("R² on the test set")
+    if len(r2 := _finite(curves["r2"])) and r2.min() < LOWEST_R2 < r2.max():
+        panels[0].set_ylim(bottom=LOWEST_R2)
+    methods = [m for m in dict.fromkeys([*COLOURS, *curves["method"]]) if (curves["method"] == m).any()]
+    handles = [Line2D([], [], color=_colour(m), marker="o", markersize=3.5, label=method_name(m)) for m in methods]
+    styles = {"low dropped first": "-", "high dropped first": "--", "chosen cutoff": ":"}
+    handles += [Line2D([], [], color="black", linestyle=style, label=text) for text, style in styles.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _curve(panel, line, colour, style):
+    """Mean over replicates, with a band of two standard errors to either side."""
+    r2 = line.groupby("quantile")["r2"].agg(["mean", "sem"])
+    panel.plot(r2.index, r2["mean"], style, color=colour, marker="o", markersize=3, linewidth=1.4)
+    panel.fill_between(r2.index, r2["mean"] - 2 * r2["sem"], r2["mean"] + 2 * r2["sem"], color=colour, alpha=0.15, lw=0)
+
+
+@styled
+def value_figure(values, similarity):
+    """Left, the values by role. Right, the standard errors of cosine beside the spread of cosine."""
+    figure = Figure(figsize=(WIDE, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bins = np.linspace(*_bulk(_finite(values[similarity])), 31)
+    for role, colour in ROLES.items():
+        found = _finite(values.loc[values["role"] == role, similarity])
+        if len(found):
+            weights = np.full(len(found), 100 / len(found))  # per cent of the role, for roles differ in size
+            label = f"{role} ({len(found):,})"
+            left.hist(found, bins, weights=weights, histtype="step", color=colour, linewidth=1.4, label=label)
+    left.set(title="Values by role", xlabel=f"value ({similarity})", ylabel="% of the role's profiles")
+    right.set(title="Standard error of a value", xlabel="standard error of cosine", ylabel="profiles")
+    error, spread = _finite(values["cosine_se"]), _finite(values["cosine"]).std() if len(values) else np.nan
+    if len(error):
+        right.hist(error, np.linspace(0, _bulk(error)[1], 51), color="#9AB8CC")
+        right.axvline(np.median(error), color="black", label=f"median error, {np.median(error):.3g}")
+        right.axvline(spread, color="black", linestyle="--", label=f"spread (SD) of cosine, {spread:.3g}")
+    for panel in (left, right):
+        handles, _ = panel.get_legend_handles_labels()
+        panel.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+    return figure
+
+
+@styled
+def apc_figure(apc, significant):
+    """Distribution of APC; significant: (n,) bool, which of its rows agree better than non-replicates."""
+    figure = Figure(figsize=(WIDE, 3), layout="constrained")
+    panel = figure.subplots()
+    known = apc["apc"].notna().to_numpy()
+    parts = [apc["apc"][known & significant], apc["apc"][known & ~significant]]
+    bins = np.linspace(apc["apc"].min(), apc["apc"].max(), 61) if np.ptp(apc["apc"][known]) > 0 else 10
+    labels = [f"significant at FDR 5 % ({len(parts[0]):,})", f"not significant ({len(parts[1]):,})"]
+    panel.hist(parts, bins, stacked=True, color=[COLOURS["apc"], "#BBBBBB"], label=labels)
+    median = apc["apc"].median()
+    panel.axvline(median, color="black", linestyle="--", label=f"median, {median:.3f}")
+    panel.set(xlabel="APC (average Pearson correlation of a signature's replicates)", ylabel="signatures")
+    panel.legend()
+    return figure
+
+
+@styled
+def agreement_figure(value, apc, label, title):
+    """Values against APC of the profiles that have one: points, or counts in hexagons where there are many."""
+    figure = Figure(figsize=(HALF, 4), layout="constrained")
+    panel = figure.subplots()
+    known = np.isfinite(value) & np.isfinite(apc)
+    if known.sum() > SCATTER:
+        low, high = _bulk(value[known])
+        known &= (value >= low) & (value <= high)
+        hexagons = panel.hexbin(apc[known], value[known], gridsize=45, bins="log", mincnt=1, cmap="viridis", lw=0.1)
+        figure.colorbar(hexagons, label="profiles in a hexagon", format="{x:g}")
+    else:
+        panel.scatter(apc[known], value[known], s=6, color=COLOURS["dvgs"], alpha=0.5, linewidth=0, rasterized=True)
+    panel.set(title=title, xlabel="APC", ylabel=f"DVGS {label}")
+    return figure
+
+
+@styled
+def forest_figure(correlations, title):
+    """Correlation of values and APC overall and by stratum, with 95 % intervals; the largest groups of each."""
+    rows = _forest_rows(correlations)
+    y = -np.arange(len(rows))
+    figure = Figure(figsize=(HALF, 1.5 + 0.19 * len(rows)), layout="constrained")
+    panel = figure.subplots()
+    drawn = (("pearson", "o", COLOURS["dvgs"], 0.16), ("spearman", "s", COLOURS["apc"], -0.16))
+    for name, marker, colour, shift in drawn:
+        panel.hlines(y + shift, rows[f"{name}_low"], rows[f"{name}_high"], color=colour, linewidth=1.2)
+        panel.plot(rows[name], y + shift, marker, color=colour, markersize=3.5, label=name.capitalize())
+    panel.axvline(0, color="black", linewidth=0.8)
+    panel.set_yticks(y, rows["label"], fontsize=8)
+    for tick, heading in zip(panel.get_yticklabels(), rows["n"].isna(), strict=True):
+        tick.set_fontweight("bold" if heading else "normal")
+    panel.set(title=title, xlabel="correlation of value and APC", ylim=(-len(rows) + 0.4, 0.6))
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _forest_rows(correlations):
+    """The rows from top to bottom, a heading (without numbers) before each stratum."""
+    overall = correlations[correlations["by"] == "overall"]
+    blocks = [("all profiles with an APC", overall.assign(group=overall["similarity"]))]
+    for by, title in STRATA.items():
+        part = correlations[correlations["by"] == by].nlargest(LARGEST_GROUPS, "n", keep="first")
+        if by in ("dose", "n_replicates"):  # in the order of the last number in the name of a group
+            number = pd.to_numeric(part["group"].astype(str).str.extract(r"([\d.]+)\D*$")[0], errors="coerce")
+            part = part.assign(number=number).sort_values(["number", "group"]).drop(columns="number")
+        if len(part):
+            blocks.append((f"by {title}", part))
+    tables = []
+    for title, part in blocks:
+        labels = [f"{_label(group)} ({n:,.0f})" for group, n in zip(part["group"], part["n"], strict=True)]
+        tables += [pd.DataFrame({"label": [title]}), part.assign(label=labels)]
+    return pd.concat(tables, ignore_index=True).reindex(columns=[*correlations.columns, "label"])
+
+
+@styled
+def truth_figure(truth):
+    """Detection of planted faults: AUROC with its interval above, the share found at 20 % below.
+
+    Filled marks stand for all profiles, open ones for those with an APC.
+    """
+    figure = Figure(figsize=(WIDE, 5.6), layout="constrained")
+    faults = [fault for fault in FAULTS if (truth["fault"] == fault).any()]
+    panels = figure.subplots(2, max(len(faults), 1), sharex="row", sharey=True, squeeze=False)
+    methods = list(dict.fromkeys(truth["method"]))[::-1]
+    for column, fault in zip(panels.T, faults, strict=False):
+        part = truth[truth["fault"] == fault]
+        n = part.loc[part["profiles"] == "all", "n_faulty"].max()
+        column[0].set_title(FAULTS[fault] + (f" ({n:,.0f})" if n == n else ""))
+        for row in part.itertuples():
+            everyone = row.profiles == "all"
+            y = methods.index(row.method) + (0.15 if everyone else -0.15)
+            mark = {"color": _colour(row.method), "fillstyle": "full" if everyone else "none", "markersize": 4.5}
+            column[0].hlines(y, row.auroc_low, row.auroc_high, color=_colour(row.method), linewidth=1.2)
+            column[0].plot(row.auroc, y, "o", **mark)
+            column[1].plot(row.found_at_20, y, "o", **mark)
+        for panel, chance in zip(column, (0.5, 0.2), strict=True):
+            panel.axvline(chance, color="black", linewidth=0.8, linestyle=":")
+        column[0].set_xlabel("AUROC")
+        column[1].set_xlabel("share found at 20 %")
+        column[1].set_xlim(-0.04, 1.04)
+    panels[0, 0].set_yticks(range(len(methods)), [method_name(method) for method in methods])
+    fill = {"all profiles": "full", "profiles with an APC": "none"}
+    handles = [Line2D([], [], color="black", marker="o", ls="", fillstyle=f, label=text) for text, f in fill.items()]
+    handles.append(Line2D([], [], color="black", linewidth=0.8, linestyle=":", label="chance"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def umap_figure(umap, similarity):
+    """Latent space of the cleaned profiles, coloured by value and by the most frequent cell lines."""
+    figure = Figure(figsize=(WIDE, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    # In a fixed random order, so that no cell line lies on top of all others.
+    umap = umap[np.isfinite(umap["x"]) & np.isfinite(umap["y"])].sample(frac=1, random_state=0)
+    dots = {"s": np.clip(20000 / max(len(umap), 1), 0.3, 9), "linewidth": 0, "rasterized": True}
+    low, high = _bulk(_finite(umap["value"]), 0.02)
+    points = left.scatter(umap["x"], umap["y"], c=umap["value"], vmin=low, vmax=high, cmap="viridis", **dots)
+    figure.colorbar(points, ax=left, label=f"value ({similarity})", extend="both")
+    lines = umap["cell_iname"].astype(str)
+    common = sorted(lines.value_counts().sort_index().nlargest(len(CATEGORIES)).index)
+    colours = dict(zip(common, CATEGORIES, strict=False))
+    right.scatter(umap["x"], umap["y"], c=[colours.get(line, OTHER) for line in lines], **dots)
+    shown = [(_label(line, 16), colour) for line, colour in colours.items()]
+    if lines.nunique() > len(common):
+        shown.append(("other", OTHER))
+    marks = [Line2D([], [], color=colour, marker="o", ls="") for _, colour in shown]
+    legend = right.legend(marks, [""] * len(marks), loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0)
+    for text, (name, _) in zip(legend.get_texts(), shown, strict=True):
+        text.set_text(name)  # a legend would leave out names that begin with an underscore
+    left.set_title("Value")
+    right.set_title("Cell line")
+    for panel in (left, right):
+        panel.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
+    return figure

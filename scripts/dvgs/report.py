@@ -1,0 +1,220 @@
+"""The page that a biologist decides from, and the few lines of it that go to the terminal."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dvgs import plots
+
+FDR = 0.05
+NAMED = 20  # unusable replicates, by name
+LINES = 10  # of the summary
+PUBLISHED = {"general": -0.031, "high_apc": 0.861}  # Pearson of DVGS and APC, Evans et al. 2024
+RIVALS = ("random", "profile_norm", "reconstruction_error")
+
+
+def render_report(
+    *,
+    compendium,
+    similarity,
+    config,
+    versions,
+    n_input,
+    ledger,
+    replicate_ledger,
+    apc,
+    values,
+    curves,
+    correlations,
+    truth,
+    cleaning,
+    umaps,
+):
+    """The report as one HTML page that holds its pictures and asks nothing of any other host.
+
+    similarity: the DVGS similarity used as the value. n_input: profiles in the input. ledger, replicate_ledger, apc:
+    tables of the compendium. values, curves, correlations, cleaning, umaps: {target: table or decision}, in the order
+    of the page; truth: the same, or None where no faults were planted. Their columns are those of the result files.
+    """
+    targets = []
+    for name, facts in _facts(similarity, curves, correlations, truth, cleaning).items():
+        figures = _figures(facts, apc, values[name], curves[name], correlations[name], truth and truth[name])
+        figures["umap"] = plots.umap_figure(umaps[name], similarity)
+        pictures = {kind: _picture(figure, f"{name}, {kind}") for kind, figure in figures.items()}
+        targets.append({"facts": facts, "pictures": pictures, "planted": _noise_rows(truth and truth[name])})
+    return _template().render(
+        compendium=compendium,
+        similarity=similarity,
+        targets=targets,
+        apc=_apc_facts(apc),
+        ledger={"n_input": n_input, "n_out": len(ledger), "n_used": len(apc), "reasons": _counts(ledger["reason"])},
+        lost={"n": len(replicate_ledger), "reasons": _counts(replicate_ledger["reason"])},
+        named=replicate_ledger.head(NAMED).to_dict("records"),
+        config=_flat(config),
+        versions=versions,
+    )
+
+
+def summarise(
+    *, compendium, similarity, n_input, ledger, replicate_ledger, apc, curves, correlations, truth, cleaning, **_
+):
+    """The result in at most ten plain lines; takes what `render_report` takes."""
+    lines = [
+        f"{compendium}: {n_input:,} profiles in, {len(ledger):,} left out, {len(apc):,} valued; "
+        f"{len(replicate_ledger):,} replicates could not be used"
+    ]
+    for name, facts in _facts(similarity, curves, correlations, truth, cleaning).items():
+        said = (_kept_line(facts), _agreement_line(facts), _found_line(facts))
+        lines += [f"{name}: {text}" for text in said if text]
+    if len(lines) <= LINES:
+        return lines
+    return [*lines[: LINES - 1], "the other targets are in the report"]
+
+
+def _kept_line(facts):
+    return (
+        f"{facts['n_kept']:,} of {facts['n_in']:,} profiles kept, {facts['n_dropped']:,} dropped "
+        f"(cutoff quantile {facts['quantile']:g}); test R² {number(facts['r2_before'])} → {number(facts['r2_after'])}"
+    )
+
+
+def _agreement_line(facts):
+    found = facts["agreement"]
+    if not found:
+        return "no profile has an APC to compare with"
+    return f"Pearson of DVGS ({facts['similarity']}) and APC {interval(found, 'pearson')}, n = {found['n']:,.0f}"
+
+
+def _found_line(facts):
+    found = [f"{plots.method_name(method)} {number(row['auroc'])}" for method, row in facts["found"].items()]
+    return f"planted noise found with AUROC {found[0]} (best similarity), {', '.join(found[1:])}" if found else None
+
+
+def _facts(similarity, curves, correlations, truth, cleaning):
+    """{target: what the page and the terminal say about it, the decision and the numbers beside it}."""
+    facts = {}
+    for name, decision in cleaning.items():
+        overall = correlations[name].query("by == 'overall' and similarity == @similarity and pearson == pearson")
+        facts[name] = decision | {
+            "name": name,
+            "similarity": similarity,
+            "verdict": _verdict(decision),
+            "r2_random": _r2_at_random(curves[name], decision["quantile"]),
+            "agreement": overall.iloc[0].to_dict() if len(overall) else None,
+            "published": PUBLISHED.get(name) if similarity == "cosine" else None,
+            "found": _found_noise(truth and truth[name]),
+        }
+    return facts
+
+
+def _r2_at_random(curves, quantile):
+    control = curves.query("profiles == 'all' and method == 'random' and drop == 'low'")
+    return control.loc[np.isclose(control["quantile"], quantile), "r2"].mean()
+
+
+def _verdict(decision):
+    """What the change of R² amounts to, beside the spread of repeated trainings."""
+    if decision["quantile"] == 0:
+        return "Nothing was dropped."
+    change = decision["r2_after"] - decision["r2_before"]
+    spread = 2 * np.hypot(decision["r2_before_sd"], decision["r2_after_sd"])
+    if not np.isfinite([change, spread]).all():
+        return "Whether R² changed cannot be told: there are no repeated trainings to compare."
+    if abs(change) <= spread:
+        return "R² changed no more than between repeated trainings."
+    return f"R² {'rose' if change > 0 else 'fell'} by {number(abs(change))}, more than between repeated trainings."
+
+
+def _noise_rows(truth):
+    """Every method against planted noise, the best first."""
+    if truth is None:
+        return []
+    rows = truth[truth["fault"] == "noise"].sort_values(["profiles", "auroc"], ascending=[True, False])
+    return rows.to_dict("records")
+
+
+def _found_noise(truth):
+    """{method: row} against planted noise, on all profiles: the best similarity first, then the simple rivals."""
+    rows = {row["method"]: row for row in _noise_rows(truth) if row["profiles"] == "all"}
+    best = [method for method in rows if method.startswith("dvgs")][:1]
+    return {method: rows[method] for method in (*best, *RIVALS) if best and method in rows}
+
+
+def _figures(facts, apc, values, curves, correlations, truth):
+    """{kind: figure} of one target; without an APC or without planted faults there is nothing to draw of them."""
+    figures = {
+        "curves": plots.curve_figure(curves, facts["quantile"]),
+        "values": plots.value_figure(values, facts["similarity"]),
+    }
+    if found := facts["agreement"]:
+        matched = apc.set_index("sig_id")["apc"].reindex(values["profile_id"]).to_numpy(float)
+        figures["agreement"] = plots.agreement_figure(
+            values[facts["similarity"]].to_numpy(float),
+            matched,
+            f"value ({facts['similarity']})",
+            f"{facts['name']}, n = {found['n']:,.0f}\n"
+            f"Pearson {interval(found, 'pearson')}\nSpearman {interval(found, 'spearman')}",
+        )
+        figures["forest"] = plots.forest_figure(correlations, facts["name"])
+    if truth is not None:
+        figures["truth"] = plots.truth_figure(truth)
+    return figures
+
+
+def _picture(figure, alt):
+    """An image that the page carries in itself; as an image, its ids and its text stay apart from the page's."""
+    data = base64.b64encode(plots.to_svg(figure).encode()).decode()
+    return {"src": f"data:image/svg+xml;base64,{data}", "alt": alt, "width": round(100 * figure.get_figwidth())}
+
+
+def _apc_facts(apc):
+    known = apc["apc"].notna()
+    significant = (apc["apc_fdr"] <= FDR).to_numpy()
+    facts = {"n": len(apc), "n_known": int(known.sum()), "reasons": _counts(apc.loc[~known, "reason"])}
+    if known.any():
+        facts |= {
+            "median": apc["apc"].median(),
+            "high": (apc.loc[known, "apc"] >= 0.5).mean(),
+            "significant": significant[known].mean(),
+            "lowest": apc.loc[significant, "apc"].min(),
+            "picture": _picture(plots.apc_figure(apc, significant), "Distribution of APC"),
+        }
+    return facts
+
+
+def _counts(reasons):
+    counts = reasons.fillna("no reason given").value_counts()
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _flat(tree, prefix=""):
+    """(dotted key, value as JSON) of a nested configuration."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value, default=str, ensure_ascii=False)
+
+
+def number(value, digits=3):
+    """A number for people; n/a where there is none."""
+    return f"{value:.{digits}f}" if value is not None and np.isfinite(value) else "n/a"
+
+
+def interval(row, name, digits=3):
+    """An estimate with its 95 % interval, from the columns `name, name_low, name_high`."""
+    estimate, low, high = (number(row[f"{name}{end}"], digits) for end in ("", "_low", "_high"))
+    return f"{estimate} [{low}, {high}]"
+
+
+def _template():
+    # Names come from metadata that anyone may have written, hence autoescape.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"number": number, "method": plots.method_name, "count": "{:,.0f}".format}
+    environment.globals |= {"interval": interval}
+    return environment.get_template("report.html.jinja")

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dvgs.configuration import check_config, input_paths
+from dvgs.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+
+
+def config(**changes):
+    return {"compendium": "x", "targets": {"general": {}}} | changes
+
+
+def test_defaults_are_the_published_settings():
+    found = config()
+    check_config(found, SCHEMA)
+    assert found["model"] == {"hidden": [256, 256], "latent": 64}
+    assert found["trajectory"] == {"epochs": 500, "batch_size": 5000, "learning_rate": 0.001}
+    assert found["targets"]["general"]["target_size"] == 5000
+    assert found["curves"]["budget"] == "equal_steps" and found["clean"]["cutoff"] == "auto"
+
+
+def test_defaults_are_not_shared():
+    first, second = config(), config()
+    check_config(first, SCHEMA)
+    first["model"]["hidden"].append(1)
+    check_config(second, SCHEMA)
+    assert second["model"]["hidden"] == [256, 256]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sed": 1}, "config: sed: unknown key; did you mean 'seed'?"),
+        ({"curves": {"quantile": [0.1]}}, "config: curves.quantile: unknown key; did you mean 'quantiles'?"),
+        ({"zzz": 1}, "config: zzz: unknown key; known here: compendium, seed"),
+        ({"targets": {"general": {"size": 3}}}, "config: targets.general.size: unknown key"),
+        ({"curves": {"quantiles": [0.1, 1.5]}}, "config: curves.quantiles.1: 1.5 is greater than or equal"),
+        ({"clean": {"cutoff": 1.5}}, "config: clean.cutoff: 1.5 is not valid"),
+        ({"device": "tpu"}, "config: device: 'tpu' is not one of"),
+        ({"targets": {"../x": {}}}, "config: targets: '../x' does not match"),
+        ({"compendium": "a/b"}, "config: compendium: 'a/b' does not match"),
+        ({"targets": {}}, "config: targets: {} "),
+    ],
+)
+def test_errors_name_the_key(changes, message):
+    with pytest.raises(InputError) as caught:
+        check_config(config(**changes), SCHEMA)
+    assert message in str(caught.value)
+
+
+def test_missing_required_key():
+    with pytest.raises(InputError, match="'targets' is a required property"):
+        check_config({"compendium": "x"}, SCHEMA)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_configs_are_valid(path):
+    found = yaml.safe_load(path.read_text())
+    check_config(found, SCHEMA)
+
+
+def test_every_key_is_described_and_optional_ones_have_a_default():
+    def walk(schema, path, required):
+        assert schema.get("description"), path
+        if path and not required and "properties" not in schema:
+            assert "default" in schema or path in ("targets",), path
+        for name, part in schema.get("properties", {}).items():
+            walk(part, f"{path}.{name}" if path else name, name in schema.get("required", []))
+        if isinstance(schema.get("additionalProperties"), dict):
+            walk(schema["additionalProperties"], path + ".*", True)
+
+    walk(yaml.safe_load(SCHEMA.read_text()), "", True)
+
+
+def test_inputs_are_found_from_the_directory(tmp_path):
+    files = {"level5": "5.gctx", "level4": "4.gctx", "siginfo": "s.txt", "geneinfo": "g.txt"}
+    for name in files.values():
+        (tmp_path / name).touch()
+    found = input_paths(config(input=files | {"directory": str(tmp_path)}))
+    assert found["level5"] == str(tmp_path / "5.gctx") and set(found) == set(files)
+    with pytest.raises(InputError, match=r"no.gctx: input.level4: no such file"):
+        input_paths(config(input=files | {"directory": str(tmp_path), "level4": "no.gctx"}))
+    with pytest.raises(InputError, match="stands beside simulation"):
+        input_paths(config(input=files, simulation={}))
+    with pytest.raises(InputError, match="config: input: missing"):
+        input_paths(config())

@@ -1,0 +1,96 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dvgs.cleaning import choose_quantile, cut, r2_at
+from dvgs.curves import COLUMNS, keep_mask, n_steps, trace_curve
+from dvgs.errors import InputError
+from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.training import fit, r2
+
+MODEL = {"hidden": (8,), "latent": 3}
+TRAINING = {"budget": "equal_steps", "epochs": 3, "batch_size": 16, "learning_rate": 1e-2}
+
+
+@pytest.fixture
+def data(rng):
+    programmes = rng.normal(size=(3, 12))
+    x = rng.normal(size=(120, 3)) @ programmes + 0.3 * rng.normal(size=(120, 12))
+    x[:30] += 4 * rng.normal(size=(30, 12))  # the bad ones
+    source, validation, test = np.split(x.astype(np.float32), [80, 100])
+    methods = pd.DataFrame({"dvgs": np.arange(80.0), "random": rng.random(80), "apc": rng.random(80)})
+    methods.loc[rng.choice(80, 30, replace=False), "apc"] = np.nan
+    return *map(torch.from_numpy, (source, validation, test)), methods
+
+
+def test_masks_are_the_published_ones():
+    value = np.array([0.0, 1, 2, 3, 4])
+    assert keep_mask(value, "low", 0.5).tolist() == [False, False, True, True, True]
+    assert keep_mask(value, "high", 0.5).tolist() == [True, True, True, False, False]
+    assert keep_mask(value, "low", 0).all() and keep_mask(value, "high", 0).all()
+
+
+def test_budgets():
+    assert n_steps("equal_steps", 50, 1024, 100, 710_216) == 50 * 694
+    assert n_steps("fixed_epochs", 50, 1024, 35_511, 710_216) == 50 * 35
+
+
+@pytest.fixture
+def curve(data):
+    return trace_curve(*data, quantiles=[0.0, 0.4], replicate=2, model=MODEL, **TRAINING, seed=9)
+
+
+def test_methods_are_compared_on_the_same_profiles(curve):
+    assert list(curve.columns) == COLUMNS and (curve["replicate"] == 2).all()
+    n = curve.groupby("profiles")["n_train"].max()
+    assert n.to_dict() == {"all": 80, "with_apc": 50}
+    methods = curve.groupby("profiles")["method"].unique()
+    assert set(methods["all"]) == {"dvgs", "random"} and set(methods["with_apc"]) == {"dvgs", "random", "apc"}
+    for _, part in curve.groupby(["profiles", "quantile"]):
+        assert part["n_train"].nunique() == 1 and part["steps"].nunique() == 1
+
+
+def test_equal_steps_at_every_quantile_and_one_start(curve, data):
+    assert curve.groupby("profiles")["steps"].unique().map(list).to_dict() == {"all": [15], "with_apc": [12]}
+    undropped = curve[curve["quantile"] == 0]
+    assert undropped.groupby("profiles")["r2"].nunique().eq(1).all()
+    fixed = trace_curve(
+        *data, quantiles=[0.4], replicate=0, model=MODEL, **{**TRAINING, "budget": "fixed_epochs"}, seed=9
+    )
+    assert (fixed.query("profiles == 'all'")["steps"] == 9).all()  # 48 profiles, 3 batches, 3 epochs
+
+
+def test_points_are_trainings_on_what_is_kept(curve, data):
+    source, validation, test, methods = data
+    kept = np.flatnonzero(methods["dvgs"] >= methods["dvgs"].quantile(0.4))
+    model = make_autoencoder(12, **MODEL, seed=9)
+    fit(model, reconstruction_loss, source[kept], source[kept], steps=15, batch_size=16, learning_rate=1e-2, seed=9)
+    row = curve.query("profiles == 'all' and method == 'dvgs' and drop == 'low' and quantile == 0.4").iloc[0]
+    assert row["r2"] == pytest.approx(r2(model, test), abs=1e-6)
+    assert row["r2_validation"] == pytest.approx(r2(model, validation), abs=1e-6)
+
+
+@pytest.fixture
+def curves():
+    rows = [
+        ("all", "dvgs", "low", q, k, 10, 5, test + k, validation)
+        for q, test, validation in ((0.0, 0.3, 0.1), (0.5, 0.9, 0.2), (0.7, 0.1, 0.4), (0.9, 0.2, 0.4))
+        for k in (0, 1)
+    ]
+    others = [("all", "random", "low", 0.2, 0, 10, 5, 9, 9), ("with_apc", "dvgs", "low", 0.2, 0, 10, 5, 9, 9)]
+    return pd.DataFrame(rows + others, columns=COLUMNS)
+
+
+def test_cutoff_is_chosen_on_validation_never_on_test(curves):
+    assert choose_quantile(curves, "auto") == 0.7  # test R² would say 0.5; of equals the smaller
+    assert choose_quantile(curves, 0.25) == 0.25
+    assert r2_at(curves, 0.5) == (pytest.approx(1.4), pytest.approx(np.std([0.9, 1.9], ddof=1)))
+
+
+def test_cut_uses_the_sources_quantile_for_all():
+    values = pd.DataFrame({"cosine": [0.1, 0.2, 0.3, 0.4, 0.15, 0.9], "role": ["source"] * 4 + ["test", "target"]})
+    kept, threshold = cut(values, "cosine", 0.5)
+    assert threshold == pytest.approx(0.25) and kept.tolist() == [False, False, True, True, False, True]
+    with pytest.raises(InputError, match="nothing is left"):
+        cut(values.assign(cosine=np.nan), "cosine", 0.5)

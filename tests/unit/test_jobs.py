@@ -1,0 +1,59 @@
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dvgs import jobs
+from dvgs.errors import InputError
+from dvgs.files import written_whole
+from dvgs.seeds import derive_seed, generator
+
+
+@pytest.fixture
+def snakemake(tmp_path):
+    return SimpleNamespace(log=[str(tmp_path / "job.log")], threads=1)
+
+
+def test_input_error_is_one_line_and_status_1(snakemake):
+    with pytest.raises(SystemExit) as exit, jobs.job(snakemake):
+        raise InputError("a.gctx", "input.level5", "two\nlines", "do this")
+    assert exit.value.code == 1
+    lines = Path(snakemake.log[0]).read_text().splitlines()
+    assert len(lines) == 1 and lines[0].endswith("error: a.gctx: input.level5: two lines; do this")
+
+
+def test_defect_keeps_its_traceback(snakemake):
+    with pytest.raises(SystemExit) as exit, jobs.job(snakemake):
+        raise KeyError("x")
+    assert exit.value.code == 1 and "Traceback" in Path(snakemake.log[0]).read_text()
+
+
+def test_progress_says_how_long_it_still_takes(monkeypatch, caplog):
+    clock = iter([0, 1, 6, 7, 12])
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
+    progress = jobs.Progress("steps", 1000)
+    with caplog.at_level(logging.INFO, "dvgs"):
+        for _ in range(4):
+            progress.advance(10)
+    assert [r.getMessage() for r in caplog.records] == [
+        "steps: 20 of 1000, about 4 min 54 s left",
+        "steps: 40 of 1000, about 4 min 48 s left",
+    ]
+
+
+def test_files_are_whole_or_not_there(tmp_path):
+    path = tmp_path / "deep" / "x"
+    with pytest.raises(RuntimeError), written_whole(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert list(path.parent.iterdir()) == []
+    with written_whole(path) as partial:
+        partial.write_text("all")
+    assert path.read_text() == "all" and list(path.parent.iterdir()) == [path]
+
+
+def test_seeds_differ_by_name_and_stay():
+    assert derive_seed(1, "a", 2) == derive_seed(1, "a", 2) < 2**63
+    assert len({derive_seed(s, *n) for s in (1, 2) for n in (("a",), ("b",), ("a", "b"), ("ab",))}) == 8
+    assert generator(1, "a").random() == generator(1, "a").random()

@@ -1,0 +1,57 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from dvgs.errors import InputError
+from dvgs.splits import draw_split, target_rows, valued_rows
+
+
+@pytest.fixture
+def obs(rng):
+    # One perturbagen with half of all profiles, fifty with the rest.
+    perturbagen = np.where(np.arange(1000) < 500, "big", [f"p{i % 50}" for i in range(1000)])
+    return pd.DataFrame({"pert_id": perturbagen}, index=[f"s{i}" for i in range(1000)])
+
+
+def draw(obs, apc=None, seed=1, **kwargs):
+    settings = {"target": "t", "min_apc": None, "target_size": 50, "test_size": 40, "validation_share": 0.2} | kwargs
+    apc = np.full(len(obs), np.nan) if apc is None else apc
+    return draw_split(obs, apc, rng=np.random.default_rng(seed), **settings)
+
+
+def test_everyone_has_one_role_and_is_valued_once(obs):
+    split = draw(obs)
+    assert split["role"].value_counts().to_dict() == {"source": 910, "target": 40, "test": 40, "validation": 10}
+    assert (split["profile_id"] == obs.index).all()
+    first, second = (set(valued_rows(split, d)) for d in ("first", "second"))
+    assert first | second == set(range(1000)) and not first & second
+
+
+def test_no_profile_is_valued_by_a_trajectory_trained_on_it(obs):
+    split = draw(obs)
+    for name in ("first", "second"):
+        assert len(target_rows(split, name)) == 40
+        assert not set(target_rows(split, name)) & set(valued_rows(split, name))
+
+
+def test_draws_are_balanced_by_perturbagen(obs):
+    drawn = [obs["pert_id"][(draw(obs, seed=s)["role"] != "source").to_numpy()] for s in range(40)]
+    share = np.mean([(d == "big").mean() for d in drawn])
+    assert share < 0.06  # one perturbagen of 51, although it has half of the profiles
+
+
+def test_min_apc_restricts_who_is_drawn(obs, rng):
+    apc = np.where(np.arange(1000) % 3 == 0, np.nan, rng.uniform(0, 1, 1000))
+    split = draw(obs, apc, min_apc=0.5)
+    drawn = (split["role"] != "source") | split["second_target"]
+    assert (apc[drawn] > 0.5).all()
+
+
+def test_same_seed_same_draw(obs):
+    assert draw(obs).equals(draw(obs)) and not draw(obs).equals(draw(obs, seed=2))
+
+
+@pytest.mark.parametrize("settings", [{"target_size": 600, "test_size": 300}, {"min_apc": 0.9, "test_size": 100}])
+def test_too_few_profiles_are_said_with_the_sum(obs, rng, settings):
+    with pytest.raises(InputError, match=r"config: targets\.t: \d+ profiles.* are needed \(.*second target\)"):
+        draw(obs, rng.uniform(0, 1, 1000), **settings)
