@@ -136,11 +136,11 @@ def value_figure(values, similarity):
             left.hist(found, bins, weights=weights, histtype="step", color=colour, linewidth=1.4, label=label)
     left.set(title="Values by role", xlabel=f"value ({similarity})", ylabel="% of the role's profiles")
     right.set(title="Standard error of a value", xlabel="standard error of cosine", ylabel="profiles")
-    error, spread = _finite(values["cosine_se"]), _finite(values["cosine"]).std() if len(values) else np.nan
-    if len(error):
+    error, cosine = _finite(values["cosine_se"]), _finite(values["cosine"])
+    if len(error) and len(cosine):
         right.hist(error, np.linspace(0, _bulk(error)[1], 51), color="#9AB8CC")
         right.axvline(np.median(error), color="black", label=f"median error, {np.median(error):.3g}")
-        right.axvline(spread, color="black", linestyle="--", label=f"spread (SD) of cosine, {spread:.3g}")
+        right.axvline(cosine.std(), color="black", linestyle="--", label=f"spread (SD) of cosine, {cosine.std():.3g}")
     for panel in (left, right):
         handles, _ = panel.get_legend_handles_labels()
         panel.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
