@@ -7,5 +7,6 @@ from dvgs.jobs import job
 
 if __name__ == "__main__":
     with job(snakemake):
-        curves = pd.concat([pd.read_csv(path) for path in snakemake.input.curves], ignore_index=True)
+        curves = pd.concat([pd.read_csv(path) for path in snakemake.input.curves])
+        curves = curves.sort_values("replicate", kind="stable")
         write_csv(snakemake.output.curves, curves)

@@ -1,4 +1,4 @@
-"""Trace one replicate of the filter curves of every method."""
+"""Trace replicates of the filter curves of every method."""
 
 import numpy as np
 import pandas as pd
@@ -12,32 +12,33 @@ from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed, generator
 
 
-def main(input, output, wildcards, similarity, methods, quantiles, training, model, device, seed):
+def main(input, output, target, similarity, methods, quantiles, replicates, training, model, device, seed):
     device = pick_device(device)
     values = pd.read_parquet(input.values)
     with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
-        x = {
-            role: torch.from_numpy(profiles.rows(np.flatnonzero(values["role"] == role))).to(device)
+        x = [
+            torch.from_numpy(profiles.rows(np.flatnonzero(values["role"] == role))).to(device)
             for role in ("source", "validation", "test")
-        }
+        ]
     table = pd.read_parquet(input.baselines).assign(dvgs=values[similarity])[methods]
-    replicate = int(wildcards.replicate)
-    draw = ("curve", wildcards.target, replicate)
-    table["random"] = generator(seed, *draw, "random").random(len(table))  # lots are drawn anew in every replicate
-    curve = trace_curve(
-        x["source"],
-        x["validation"],
-        x["test"],
-        table[(values["role"] == "source").to_numpy()].reset_index(drop=True),
-        quantiles=quantiles,
-        replicate=replicate,
-        model=model,
-        **training,
-        seed=derive_seed(seed, *draw),
-    )
-    write_csv(output.curve, curve)
+    table = table[(values["role"] == "source").to_numpy()].reset_index(drop=True)
+    curves = []
+    for replicate in replicates:
+        draw = ("curve", target, replicate)
+        table["random"] = generator(seed, *draw, "random").random(len(table))  # lots are drawn anew in every replicate
+        curve = trace_curve(
+            *x,
+            table,
+            quantiles=quantiles,
+            replicate=replicate,
+            model=model,
+            **training,
+            seed=derive_seed(seed, *draw),
+        )
+        curves.append(curve)
+    write_csv(output.curves, pd.concat(curves, ignore_index=True))
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        main(snakemake.input, snakemake.output, snakemake.wildcards, **snakemake.params)
+        main(snakemake.input, snakemake.output, snakemake.wildcards.target, **snakemake.params)

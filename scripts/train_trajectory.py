@@ -1,4 +1,4 @@
-"""Train the autoencoder on a target and keep every step."""
+"""Train the autoencoder on both targets and keep every step."""
 
 import pandas as pd
 import torch
@@ -11,14 +11,15 @@ from dvgs.splits import target_rows
 from dvgs.trajectory import record_trajectory
 
 
-def main(input, output, wildcards, model, trajectory, device, seed):
-    rows = target_rows(pd.read_parquet(input.split), wildcards.draw)
+def main(input, output, target, model, trajectory, device, seed):
+    split = pd.read_parquet(input.split)
     with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
-        x = torch.from_numpy(profiles.rows(rows)).to(pick_device(device))
-    seed = derive_seed(seed, "trajectory", wildcards.target, wildcards.draw)
-    record_trajectory(output.trajectory, x, **model, **trajectory, seed=seed)
+        for draw, path in (("first", output.first), ("second", output.second)):
+            x = torch.from_numpy(profiles.rows(target_rows(split, draw))).to(pick_device(device))
+            draw_seed = derive_seed(seed, "trajectory", target, draw)
+            record_trajectory(path, x, **model, **trajectory, seed=draw_seed)
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        main(snakemake.input, snakemake.output, snakemake.wildcards, **snakemake.params)
+        main(snakemake.input, snakemake.output, snakemake.wildcards.target, **snakemake.params)

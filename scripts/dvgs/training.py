@@ -18,7 +18,8 @@ def fit(model, loss, x, y, *, steps, batch_size, learning_rate, seed, before_ste
     for step in range(steps):
         rows = next(batches).to(x.device)
         optimizer.zero_grad()
-        batch_loss = loss(model(x[rows]), y[rows]).mean()
+        batch = x[rows]
+        batch_loss = loss(model(batch), batch if y is x else y[rows]).mean()
         batch_loss.backward()
         if before_step is not None:
             before_step(step, batch_loss)

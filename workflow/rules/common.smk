@@ -21,7 +21,11 @@ BENCHMARKS = f"benchmarks/{config['compendium']}"
 TARGETS = list(config["targets"])
 METHODS = ["dvgs", "random", "apc", "profile_norm", "reconstruction_error"]
 SHARDS = range(config["score"]["shards"])
-REPLICATES = range(config["curves"]["replicates"])
+# The replicates that each curve job traces; never more jobs than replicates.
+CURVE_SHARDS = [
+    list(range(config["curves"]["replicates"]))[shard :: config["curves"]["shards"]]
+    for shard in range(min(config["curves"]["shards"], config["curves"]["replicates"]))
+]
 # The cutoff must be a point of the curves, for the report says what it did to R².
 CUTOFF = config["clean"]["cutoff"]
 QUANTILES = sorted({0.0, *config["curves"]["quantiles"], *([] if CUTOFF == "auto" else [CUTOFF])})
@@ -29,9 +33,7 @@ QUANTILES = sorted({0.0, *config["curves"]["quantiles"], *([] if CUTOFF == "auto
 
 wildcard_constraints:
     target="|".join(TARGETS),
-    draw="first|second",
     shard=r"\d+",
-    replicate=r"\d+",
 
 
 def memory(base, factor=1):

@@ -6,15 +6,16 @@ rule trace_curve:
         values=rules.gather_values.output.values,
         baselines=rules.value_baselines.output.baselines,
     output:
-        curve=f"{RESULTS}/{{target}}/curves/{{replicate}}.csv",
+        curves=f"{RESULTS}/{{target}}/curves/{{shard}}.csv",
     log:
-        f"{LOGS}/trace_curve-{{target}}-{{replicate}}.log",
+        f"{LOGS}/trace_curve-{{target}}-{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/trace_curve-{{target}}-{{replicate}}.tsv"
+        f"{BENCHMARKS}/trace_curve-{{target}}-{{shard}}.tsv"
     params:
         similarity=config["score"]["similarity"],
         methods=METHODS,
         quantiles=QUANTILES,
+        replicates=lambda wildcards: CURVE_SHARDS[int(wildcards.shard)],
         training={k: config["curves"][k] for k in ("budget", "epochs", "batch_size", "learning_rate")},
         model=config["model"],
         device=config["device"],
@@ -31,7 +32,7 @@ rule trace_curve:
 
 rule gather_curves:
     input:
-        curves=expand(f"{RESULTS}/{{{{target}}}}/curves/{{replicate}}.csv", replicate=REPLICATES),
+        curves=expand(f"{RESULTS}/{{{{target}}}}/curves/{{shard}}.csv", shard=range(len(CURVE_SHARDS))),
     output:
         curves=report(
             f"{RESULTS}/{{target}}/curves.csv",

@@ -4,11 +4,12 @@ rule train_trajectory:
         split=rules.draw_split.output.split,
         scaling=rules.draw_split.output.scaling,
     output:
-        trajectory=f"{RESULTS}/{{target}}/trajectory_{{draw}}.h5",
+        first=f"{RESULTS}/{{target}}/trajectory_first.h5",
+        second=f"{RESULTS}/{{target}}/trajectory_second.h5",
     log:
-        f"{LOGS}/train_trajectory-{{target}}-{{draw}}.log",
+        f"{LOGS}/train_trajectory-{{target}}.log",
     benchmark:
-        f"{BENCHMARKS}/train_trajectory-{{target}}-{{draw}}.tsv"
+        f"{BENCHMARKS}/train_trajectory-{{target}}.tsv"
     params:
         model=config["model"],
         trajectory=config["trajectory"],
@@ -29,8 +30,8 @@ rule score_shard:
         signatures=rules.ingest.output.signatures,
         split=rules.draw_split.output.split,
         scaling=rules.draw_split.output.scaling,
-        first=f"{RESULTS}/{{target}}/trajectory_first.h5",
-        second=f"{RESULTS}/{{target}}/trajectory_second.h5",
+        first=rules.train_trajectory.output.first,
+        second=rules.train_trajectory.output.second,
     output:
         values=f"{RESULTS}/{{target}}/shards/{{shard}}.parquet",
     log:
@@ -76,8 +77,8 @@ rule value_baselines:
         apc=rules.compute_apc.output.apc,
         split=rules.draw_split.output.split,
         scaling=rules.draw_split.output.scaling,
-        first=f"{RESULTS}/{{target}}/trajectory_first.h5",
-        second=f"{RESULTS}/{{target}}/trajectory_second.h5",
+        first=rules.train_trajectory.output.first,
+        second=rules.train_trajectory.output.second,
     output:
         baselines=f"{RESULTS}/{{target}}/baselines.parquet",
     log:

@@ -1,0 +1,45 @@
+# make demo: everything on an embedded compendium; make test: all tests; make lint; make lock: pin anew.
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+
+.PHONY: demo test lint lock clean
+
+demo: .venv/workflow
+	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --quiet rules host
+	@cat results/demo/summary.txt
+	@echo "report: $(CURDIR)/results/demo/report.html"
+
+test: .venv/tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: .venv/tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+.venv/workflow: envs/requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r envs/requirements.lock
+	touch $@
+
+.venv/tests: .venv/workflow envs/requirements-dev.lock
+	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.lock
+	touch $@
+
+# The lock names torch without a local version, so that the same pin brings CUDA where there is a GPU.
+lock:
+	$(PYTHON) -m venv .lock
+	.lock/bin/pip install --quiet -r envs/requirements.in
+	{ echo '# All that the workflow needs, pinned; made from requirements.in by make lock.'; \
+	  .lock/bin/pip freeze | sed 's/+cpu//'; } > envs/requirements.lock
+	.lock/bin/pip install --quiet -r envs/requirements-dev.in
+	{ echo '# What tests and lint need on top, pinned; made from requirements-dev.in by make lock.'; \
+	  echo '-r requirements.lock'; \
+	  .lock/bin/pip freeze | sed 's/+cpu//' | grep -vxFf envs/requirements.lock; } > envs/requirements-dev.lock
+	rm -rf .lock
+
+clean:
+	rm -rf results resources logs benchmarks .snakemake
