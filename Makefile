@@ -11,7 +11,7 @@ demo: .venv/workflow
 	@echo "report: $(CURDIR)/results/demo/report.html"
 
 test: .venv/tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/tests
 	$(BIN)/ruff check .

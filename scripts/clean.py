@@ -39,8 +39,9 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
         x = torch.from_numpy(profiles.rows(np.flatnonzero(kept))).to(pick_device(device))
     network = embed(cleaned, x, **model, **training, seed=derive_seed(seed, "clean", target))
 
-    with written_whole(output.autoencoder) as partial:
-        torch.save({name: value.cpu() for name, value in network.state_dict().items()}, partial)
+    # Given a path, torch would write its name into the file.
+    with written_whole(output.autoencoder) as partial, open(partial, "wb") as file:
+        torch.save({name: value.cpu() for name, value in network.state_dict().items()}, file)
     write_gctx(output.gctx, cleaned.X, cleaned.obs_names, cleaned.var_names, cleaned.obs, cleaned.var)
     write_h5ad(output.h5ad, cleaned)
     write_csv(output.dropped, dropped, sep="\t")

@@ -17,36 +17,57 @@ def check_config(config, schema_path, file="config"):
     """
     with open(schema_path) as handle:
         schema = yaml.safe_load(handle)
-    _fill(config, schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    errors = sorted(validator.iter_errors(config), key=lambda e: (e.validator != "additionalProperties", str(e.path)))
+    _complete(config, schema)
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if errors:
-        raise _explain(errors[0], file)
+        unknown_first = min(errors, key=lambda e: (e.validator != "additionalProperties", str(e.absolute_path)))
+        raise _explain(unknown_first, schema, file)
 
 
-def _fill(config, schema):
-    for key, part in schema.get("properties", {}).items():
-        if key not in config and "default" in part:
-            config[key] = yaml.safe_load(yaml.safe_dump(part["default"]))  # a copy of its own
-        if isinstance(config.get(key), dict):
-            _fill(config[key], part)
-    if isinstance(schema.get("additionalProperties"), dict):
-        for key, value in config.items():
-            if key not in schema.get("properties", {}) and isinstance(value, dict):
-                _fill(value, schema["additionalProperties"])
+def _complete(value, schema):
+    """The value with defaults filled in and text read as what the schema wants."""
+    if isinstance(value, dict):
+        for key, part in schema.get("properties", {}).items():
+            if key not in value and "default" in part:
+                value[key] = yaml.safe_load(yaml.safe_dump(part["default"]))  # a copy of its own
+        for key in value:
+            value[key] = _complete(value[key], _part(schema, key))
+    elif isinstance(value, list):
+        return [_complete(item, schema.get("items", {})) for item in value]
+    elif isinstance(value, str) and _types(schema) != ["string"]:
+        # Snakemake leaves what stands inside --config key='{...}' as text.
+        return yaml.safe_load(value)
+    return value
 
 
-def _explain(error, file):
-    field = ".".join(str(part) for part in error.absolute_path)
-    remedy = error.schema.get("description", "see config/README.md").rstrip(".")
+def _types(schema):
+    if "type" not in schema:
+        return ["string"]  # constants and choices are text
+    return schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+
+
+def _part(schema, key):
+    """The schema of one key or item."""
+    if isinstance(key, int):
+        return schema.get("items", {})
+    other = schema.get("additionalProperties", {})
+    return schema.get("properties", {}).get(key, other if isinstance(other, dict) else {})
+
+
+def _explain(error, schema, file):
+    path = list(error.absolute_path)
+    meaning = schema["description"]
+    for key in path:
+        schema = _part(schema, key)
+        meaning = schema.get("description", meaning)
+    field = ".".join(map(str, path))
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        unknown = sorted(set(error.instance) - set(known))[0]
+        unknown = sorted(set(error.instance) - set(known), key=str)[0]
         near = difflib.get_close_matches(str(unknown), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-        field = f"{field}.{unknown}" if field else str(unknown)
-        return InputError(file, field, "unknown key", remedy)
-    return InputError(file, field or "(the whole file)", error.message, f"it means: {remedy}")
+        return InputError(file, f"{field}.{unknown}" if field else str(unknown), "unknown key", remedy)
+    return InputError(file, field or "(the whole file)", error.message, f"it means: {meaning.rstrip('.')}")
 
 
 def input_paths(config):

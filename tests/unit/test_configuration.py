@@ -39,7 +39,7 @@ def test_defaults_are_not_shared():
         ({"zzz": 1}, "config: zzz: unknown key; known here: compendium, seed"),
         ({"targets": {"general": {"size": 3}}}, "config: targets.general.size: unknown key"),
         ({"curves": {"quantiles": [0.1, 1.5]}}, "config: curves.quantiles.1: 1.5 is greater than or equal"),
-        ({"clean": {"cutoff": 1.5}}, "config: clean.cutoff: 1.5 is not valid"),
+        ({"clean": {"cutoff": 1.5}}, "config: clean.cutoff: 1.5 is greater than or equal to the maximum"),
         ({"device": "tpu"}, "config: device: 'tpu' is not one of"),
         ({"targets": {"../x": {}}}, "config: targets: '../x' does not match"),
         ({"compendium": "a/b"}, "config: compendium: 'a/b' does not match"),
@@ -50,6 +50,19 @@ def test_errors_name_the_key(changes, message):
     with pytest.raises(InputError) as caught:
         check_config(config(**changes), SCHEMA)
     assert message in str(caught.value)
+
+
+def test_text_from_the_command_line_is_read_as_what_it_means():
+    found = config(
+        curves={"quantiles": ["0.1", "0.5"], "epochs": "3"}, select={"qc_pass": "false", "pert_type": "null"}
+    )
+    found |= {"targets": {"t": {"min_apc": "0.5"}}, "clean": {"cutoff": "0.3"}}
+    check_config(found, SCHEMA)
+    assert found["curves"]["quantiles"] == [0.1, 0.5] and found["curves"]["epochs"] == 3
+    assert found["select"]["qc_pass"] is False and found["select"]["pert_type"] is None
+    assert found["targets"]["t"]["min_apc"] == 0.5 and found["clean"]["cutoff"] == 0.3
+    with pytest.raises(InputError, match=r"curves.epochs: 'x' is not of type 'integer'; it means: Passes over"):
+        check_config(config(curves={"epochs": "x"}), SCHEMA)
 
 
 def test_missing_required_key():
