@@ -1,9 +1,9 @@
-# make demo: everything on an embedded compendium; make test: all tests; make lint; make lock: pin anew.
+# make demo: everything on an embedded compendium; make test: all tests; make lint; make docs; make lock: pin anew.
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test lint docs lock clean
 
 demo: .venv/workflow
 	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --quiet rules host
@@ -28,6 +28,10 @@ lint: .venv/tests
 .venv/tests: .venv/workflow envs/requirements-dev.lock
 	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.lock
 	touch $@
+
+# The table of config keys, from the schema.
+docs: .venv/workflow
+	$(BIN)/python tests/config_table.py
 
 # The lock names torch without a local version, so that the same pin brings CUDA where there is a GPU.
 lock:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from config_table import PAGE, page
 
 from dvgs.configuration import check_config, input_paths
 from dvgs.errors import InputError
@@ -87,6 +88,10 @@ def test_every_key_is_described_and_optional_ones_have_a_default():
             walk(schema["additionalProperties"], path + ".*", True)
 
     walk(yaml.safe_load(SCHEMA.read_text()), "", True)
+
+
+def test_page_of_the_config_shows_the_schema():
+    assert PAGE.read_text() == page(), "run make docs"
 
 
 def test_inputs_are_found_from_the_directory(tmp_path):

@@ -16,18 +16,20 @@ rule clean:
         f"{LOGS}/clean-{{target}}.log",
     benchmark:
         f"{BENCHMARKS}/clean-{{target}}.tsv"
-    params:
-        similarity=config["score"]["similarity"],
-        cutoff=CUTOFF,
-        training={k: config["curves"][k] for k in ("epochs", "batch_size", "learning_rate")},
-        model=config["model"],
-        device=config["device"],
-        seed=config["seed"],
+    conda:
+        "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
         mem_mb=memory(2000, 4),
         runtime=minutes(480),
-    conda:
-        "../../envs/dvgs.yaml"
+    params:
+        similarity=config["score"]["similarity"],
+        cutoff=CUTOFF,
+        training={
+            k: config["curves"][k] for k in ("epochs", "batch_size", "learning_rate")
+        },
+        model=config["model"],
+        device=config["device"],
+        seed=config["seed"],
     script:
         "../../scripts/clean.py"

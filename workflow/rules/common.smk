@@ -28,7 +28,9 @@ CURVE_SHARDS = [
 ]
 # The cutoff must be a point of the curves, for the report says what it did to R².
 CUTOFF = config["clean"]["cutoff"]
-QUANTILES = sorted({0.0, *config["curves"]["quantiles"], *([] if CUTOFF == "auto" else [CUTOFF])})
+QUANTILES = sorted(
+    {0.0, *config["curves"]["quantiles"], *([] if CUTOFF == "auto" else [CUTOFF])}
+)
 
 
 wildcard_constraints:
@@ -38,7 +40,9 @@ wildcard_constraints:
 
 def memory(base, factor=1):
     """mem_mb: a base and a multiple of the input's size, more with every attempt."""
-    return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * attempt)
+    return lambda wildcards, input, attempt: int(
+        (base + factor * input.size_mb) * attempt
+    )
 
 
 def minutes(base):

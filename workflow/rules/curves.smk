@@ -11,28 +11,34 @@ rule trace_curve:
         f"{LOGS}/trace_curve-{{target}}-{{shard}}.log",
     benchmark:
         f"{BENCHMARKS}/trace_curve-{{target}}-{{shard}}.tsv"
+    conda:
+        "../../envs/dvgs.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=memory(2000, 3),
+        runtime=minutes(480),
     params:
         similarity=config["score"]["similarity"],
         methods=METHODS,
         quantiles=QUANTILES,
         replicates=lambda wildcards: CURVE_SHARDS[int(wildcards.shard)],
-        training={k: config["curves"][k] for k in ("budget", "epochs", "batch_size", "learning_rate")},
+        training={
+            k: config["curves"][k]
+            for k in ("budget", "epochs", "batch_size", "learning_rate")
+        },
         model=config["model"],
         device=config["device"],
         seed=config["seed"],
-    threads: config["threads"]
-    resources:
-        mem_mb=memory(2000, 3),
-        runtime=minutes(480),
-    conda:
-        "../../envs/dvgs.yaml"
     script:
         "../../scripts/trace_curve.py"
 
 
 rule gather_curves:
     input:
-        curves=expand(f"{RESULTS}/{{{{target}}}}/curves/{{shard}}.csv", shard=range(len(CURVE_SHARDS))),
+        curves=expand(
+            f"{RESULTS}/{{{{target}}}}/curves/{{shard}}.csv",
+            shard=range(len(CURVE_SHARDS)),
+        ),
     output:
         curves=report(
             f"{RESULTS}/{{target}}/curves.csv",
@@ -44,11 +50,11 @@ rule gather_curves:
         f"{LOGS}/gather_curves-{{target}}.log",
     benchmark:
         f"{BENCHMARKS}/gather_curves-{{target}}.tsv"
+    conda:
+        "../../envs/dvgs.yaml"
     threads: 1
     resources:
         mem_mb=memory(500),
         runtime=minutes(5),
-    conda:
-        "../../envs/dvgs.yaml"
     script:
         "../../scripts/gather_curves.py"

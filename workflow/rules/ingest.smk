@@ -5,19 +5,21 @@ rule ingest:
         geneinfo=INPUT["geneinfo"],
     output:
         signatures=f"{RESULTS}/signatures.h5ad",
-        ledger=report(f"{RESULTS}/ledger.tsv", category="Ingest", caption="../report/ledger.rst"),
+        ledger=report(
+            f"{RESULTS}/ledger.tsv", category="Ingest", caption="../report/ledger.rst"
+        ),
     log:
         f"{LOGS}/ingest.log",
     benchmark:
         f"{BENCHMARKS}/ingest.tsv"
-    params:
-        select=config["select"],
+    conda:
+        "../../envs/dvgs.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000, 2),
         runtime=minutes(60),
-    conda:
-        "../../envs/dvgs.yaml"
+    params:
+        select=config["select"],
     script:
         "../../scripts/ingest.py"
 
@@ -29,20 +31,22 @@ rule compute_apc:
     output:
         apc=f"{RESULTS}/apc.parquet",
         replicate_ledger=report(
-            f"{RESULTS}/replicate_ledger.tsv", category="Ingest", caption="../report/replicate_ledger.rst"
+            f"{RESULTS}/replicate_ledger.tsv",
+            category="Ingest",
+            caption="../report/replicate_ledger.rst",
         ),
     log:
         f"{LOGS}/compute_apc.log",
     benchmark:
         f"{BENCHMARKS}/compute_apc.tsv"
-    params:
-        null_groups=config["apc"]["null_groups"],
-        seed=config["seed"],
+    conda:
+        "../../envs/dvgs.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000, 0.1),
         runtime=minutes(120),
-    conda:
-        "../../envs/dvgs.yaml"
+    params:
+        null_groups=config["apc"]["null_groups"],
+        seed=config["seed"],
     script:
         "../../scripts/compute_apc.py"

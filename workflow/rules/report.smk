@@ -14,16 +14,16 @@ rule correlate:
         f"{LOGS}/correlate-{{target}}.log",
     benchmark:
         f"{BENCHMARKS}/correlate-{{target}}.tsv"
-    params:
-        similarity=config["score"]["similarity"],
-        bootstrap=config["statistics"]["bootstrap"],
-        seed=config["seed"],
+    conda:
+        "../../envs/dvgs.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000, 1),
         runtime=minutes(60),
-    conda:
-        "../../envs/dvgs.yaml"
+    params:
+        similarity=config["score"]["similarity"],
+        bootstrap=config["statistics"]["bootstrap"],
+        seed=config["seed"],
     script:
         "../../scripts/correlate.py"
 
@@ -46,15 +46,15 @@ if SIMULATED:
             f"{LOGS}/evaluate_truth-{{target}}.log",
         benchmark:
             f"{BENCHMARKS}/evaluate_truth-{{target}}.tsv"
-        params:
-            bootstrap=config["statistics"]["bootstrap"],
-            seed=config["seed"],
+        conda:
+            "../../envs/dvgs.yaml"
         threads: 1
         resources:
             mem_mb=memory(1000, 1),
             runtime=minutes(10),
-        conda:
-            "../../envs/dvgs.yaml"
+        params:
+            bootstrap=config["statistics"]["bootstrap"],
+            seed=config["seed"],
         script:
             "../../scripts/evaluate_truth.py"
 
@@ -69,23 +69,29 @@ rule write_report:
         correlations=expand(rules.correlate.output.correlations, target=TARGETS),
         decisions=expand(rules.clean.output.decision, target=TARGETS),
         cleaned=expand(rules.clean.output.h5ad, target=TARGETS),
-        truth=expand(rules.evaluate_truth.output.truth, target=TARGETS) if SIMULATED else [],
+        truth=(
+            expand(rules.evaluate_truth.output.truth, target=TARGETS)
+            if SIMULATED
+            else []
+        ),
     output:
-        page=report(f"{RESULTS}/report.html", category="Report", caption="../report/page.rst"),
+        page=report(
+            f"{RESULTS}/report.html", category="Report", caption="../report/page.rst"
+        ),
         summary=f"{RESULTS}/summary.txt",
     log:
         f"{LOGS}/write_report.log",
     benchmark:
         f"{BENCHMARKS}/write_report.tsv"
-    params:
-        config=config,
-        targets=TARGETS,
-        similarity=config["score"]["similarity"],
+    conda:
+        "../../envs/dvgs.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000, 0.5),
         runtime=minutes(30),
-    conda:
-        "../../envs/dvgs.yaml"
+    params:
+        config=config,
+        targets=TARGETS,
+        similarity=config["score"]["similarity"],
     script:
         "../../scripts/write_report.py"

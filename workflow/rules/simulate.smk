@@ -16,14 +16,14 @@ if SIMULATED:
             f"{LOGS}/simulate_release.log",
         benchmark:
             f"{BENCHMARKS}/simulate_release.tsv"
-        params:
-            simulation=config["simulation"],
-            seed=config["seed"],
+        conda:
+            "../../envs/dvgs.yaml"
         threads: 1
         resources:
             mem_mb=memory(1000),
             runtime=minutes(10),
-        conda:
-            "../../envs/dvgs.yaml"
+        params:
+            simulation=config["simulation"],
+            seed=config["seed"],
         script:
             "../../scripts/simulate_release.py"

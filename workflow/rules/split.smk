@@ -9,15 +9,15 @@ rule draw_split:
         f"{LOGS}/draw_split-{{target}}.log",
     benchmark:
         f"{BENCHMARKS}/draw_split-{{target}}.tsv"
-    params:
-        target=lambda wildcards: config["targets"][wildcards.target],
-        scale=config["scale"],
-        seed=config["seed"],
+    conda:
+        "../../envs/dvgs.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000, 0.5),
         runtime=minutes(10),
-    conda:
-        "../../envs/dvgs.yaml"
+    params:
+        target=lambda wildcards: config["targets"][wildcards.target],
+        scale=config["scale"],
+        seed=config["seed"],
     script:
         "../../scripts/draw_split.py"

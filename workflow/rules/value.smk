@@ -10,17 +10,17 @@ rule train_trajectory:
         f"{LOGS}/train_trajectory-{{target}}.log",
     benchmark:
         f"{BENCHMARKS}/train_trajectory-{{target}}.tsv"
+    conda:
+        "../../envs/dvgs.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=memory(2000, 0.5),
+        runtime=minutes(60),
     params:
         model=config["model"],
         trajectory=config["trajectory"],
         device=config["device"],
         seed=config["seed"],
-    threads: config["threads"]
-    resources:
-        mem_mb=memory(2000, 0.5),
-        runtime=minutes(60),
-    conda:
-        "../../envs/dvgs.yaml"
     script:
         "../../scripts/train_trajectory.py"
 
@@ -38,15 +38,15 @@ rule score_shard:
         f"{LOGS}/score_shard-{{target}}-{{shard}}.log",
     benchmark:
         f"{BENCHMARKS}/score_shard-{{target}}-{{shard}}.tsv"
-    params:
-        n_shards=len(SHARDS),
-        device=config["device"],
+    conda:
+        "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
         mem_mb=memory(3000, 0),
         runtime=minutes(240),
-    conda:
-        "../../envs/dvgs.yaml"
+    params:
+        n_shards=len(SHARDS),
+        device=config["device"],
     script:
         "../../scripts/score_shard.py"
 
@@ -54,19 +54,21 @@ rule score_shard:
 rule gather_values:
     input:
         split=rules.draw_split.output.split,
-        shards=expand(f"{RESULTS}/{{{{target}}}}/shards/{{shard}}.parquet", shard=SHARDS),
+        shards=expand(
+            f"{RESULTS}/{{{{target}}}}/shards/{{shard}}.parquet", shard=SHARDS
+        ),
     output:
         values=f"{RESULTS}/{{target}}/values.parquet",
     log:
         f"{LOGS}/gather_values-{{target}}.log",
     benchmark:
         f"{BENCHMARKS}/gather_values-{{target}}.tsv"
+    conda:
+        "../../envs/dvgs.yaml"
     threads: 1
     resources:
         mem_mb=memory(1000, 4),
         runtime=minutes(10),
-    conda:
-        "../../envs/dvgs.yaml"
     script:
         "../../scripts/gather_values.py"
 
@@ -85,13 +87,13 @@ rule value_baselines:
         f"{LOGS}/value_baselines-{{target}}.log",
     benchmark:
         f"{BENCHMARKS}/value_baselines-{{target}}.tsv"
-    params:
-        seed=config["seed"],
+    conda:
+        "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
         mem_mb=memory(2000, 6),
         runtime=minutes(30),
-    conda:
-        "../../envs/dvgs.yaml"
+    params:
+        seed=config["seed"],
     script:
         "../../scripts/value_baselines.py"

@@ -1,0 +1,36 @@
+"""The table of config/README.md, made from the schema: `make docs` writes it, a test compares it."""
+
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE, SCHEMA = ROOT / "config/README.md", ROOT / "workflow/schemas/config.schema.yaml"
+HEAD = "| key | default | meaning |\n|---|---|---|\n"
+
+
+def describe(schema, path=""):
+    """A row for every key of a schema, in its order."""
+    rows = []
+    parts = dict(schema.get("properties", {}))
+    if isinstance(schema.get("additionalProperties"), dict):
+        parts["{name}"] = schema["additionalProperties"]
+    for name, part in parts.items():
+        key = f"{path}.{name}" if path else name
+        below = describe(part, key)
+        default = ""
+        if "default" in part and not below:
+            default = yaml.safe_dump(part["default"], default_flow_style=True, width=1000).replace("...", "").strip()
+            default = f"`{default}`"
+        rows += [f"| `{key}` | {default} | {part['description']} |\n", *below]
+    return rows
+
+
+def page():
+    """The page as it should be: its own words, then the table."""
+    words = PAGE.read_text().partition(HEAD)[0]
+    return words + HEAD + "".join(describe(yaml.safe_load(SCHEMA.read_text())))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
