@@ -173,7 +173,7 @@ def read_umap(path, similarity):
     obs = read_obs(path)
     with h5py.File(path, "r") as file:
         x, y = file["obsm/X_umap"][:].T
-    cell = obs["cell_iname"].astype(str) if "cell_iname" in obs else ""
+    cell = obs["cell_iname"].astype(str)
     return pd.DataFrame({"x": x, "y": y, "value": obs[similarity].to_numpy(), "cell_iname": cell}).reset_index(
         drop=True
     )

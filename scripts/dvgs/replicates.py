@@ -103,12 +103,19 @@ def compute_apc(level4, genes, members, signatures, n_null, rng):
     n_found = np.bincount(group[found], minlength=len(signatures))
 
     sizes = {min(int(n), LARGEST_NULL) for n in np.unique(n_found) if n >= 2}
-    cell = signatures["cell_iname"].to_numpy()[group[found]]
-    perturbagen = signatures["pert_id"].to_numpy()[group[found]]
+    cell, perturbagen = (
+        signatures[column].astype(object).replace("", np.nan).to_numpy()[group[found]]
+        for column in ("cell_iname", "pert_id")
+    )
     null = draw_null_groups(row[found], cell, perturbagen, sizes, n_null, rng)
 
-    # The null groups are groups like any other, behind the signatures: one pass serves both.
-    rows, groups, n_groups = [row[found]], [group[found]], len(signatures)
+    # Only signatures of several replicates need a sum. The null groups are groups like any other, behind them:
+    # one pass serves both.
+    several = np.flatnonzero(n_found >= 2)
+    place = np.full(len(signatures), -1)
+    place[several] = np.arange(len(several))
+    used = found & (place[group] >= 0)
+    rows, groups, n_groups = [row[used]], [place[group[used]]], len(several)
     null_groups = {}
     for size, drawn in null.items():
         null_groups[size] = np.arange(n_groups, n_groups + len(drawn))
@@ -118,8 +125,9 @@ def compute_apc(level4, genes, members, signatures, n_null, rng):
     row_all, group_all = np.concatenate(rows), np.concatenate(groups)
 
     blocks = level4.blocks(genes, np.unique(row_all))
-    values, n_used, constant = average_pearson(blocks, row_all, group_all, n_groups, len(genes))
-    apc, n_used = values[: len(signatures)], n_used[: len(signatures)]
+    values, n_summed, constant = average_pearson(blocks, row_all, group_all, n_groups, len(genes))
+    apc, n_used = np.full(len(signatures), np.nan), n_found.copy()
+    apc[several], n_used[several] = values[: len(several)], n_summed[: len(several)]
     p = _null_p(apc, n_used, {size: values[g] for size, g in null_groups.items()})
 
     reason = np.select(

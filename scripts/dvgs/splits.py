@@ -34,7 +34,7 @@ def draw_split(obs, apc, *, target, min_apc, target_size, test_size, validation_
             f"{needed} {which} are needed ({drawn}) and more to value, {eligible.sum()} of {len(obs)} are there",
             "make target_size and test_size smaller" + ("" if min_apc is None else " or lower min_apc"),
         )
-    perturbagen = obs["pert_id"].astype(str).to_numpy() if "pert_id" in obs else obs.index.to_numpy()
+    perturbagen = obs["pert_id"].astype(str).to_numpy()
     rows = np.flatnonzero(eligible)
     _, inverse, counts = np.unique(perturbagen[rows], return_inverse=True, return_counts=True)
     chance = 1 / counts[inverse]

@@ -9,6 +9,7 @@ import pandas as pd
 from dvgs.errors import InputError
 
 MISSING = ("", "-666", "-666.0", "-666.000000", "NA", "nan")
+OPTIONAL = ("cell_iname", "distil_ids", "pert_id")
 NUMBERS = ("pert_dose", "pert_time", "nsample", "cc_q75", "qc_pass", "tas", "nearest_dose")
 
 
@@ -63,13 +64,13 @@ def read_siginfo(path):
     """siginfo_beta.txt as a DataFrame indexed by `sig_id`.
 
     Columns as in the file; those in NUMBERS are float64 with NaN where missing, the rest is text.
-    `distil_ids` (the replicates of a signature, `|` between them) is always there, NaN where unknown.
+    OPTIONAL columns are always there, NaN where unknown; `distil_ids` holds a signature's replicates, `|` between.
     """
     frame = _indexed(read_table(path, "siginfo", ["sig_id"]), "sig_id", path, "siginfo")
     for column in frame.columns.intersection(NUMBERS):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
-    if "distil_ids" not in frame.columns:
-        frame["distil_ids"] = pd.Series(np.nan, index=frame.index, dtype=object)
+    for column in [c for c in OPTIONAL if c not in frame.columns]:
+        frame[column] = pd.Series(np.nan, index=frame.index, dtype=object)
     return frame
 
 

@@ -158,3 +158,11 @@ def test_real_release(real_data, rng):
     for row in apc.dropna(subset="apc").itertuples():
         replicates = np.array([x[r] for r in siginfo.loc[row.sig_id, "distil_ids"].split("|") if r in x])
         assert abs(row.apc - slow_apc(replicates)) < 1e-6
+
+
+def test_without_perturbagens_there_is_no_null(level4, rng):
+    file, _ = level4
+    signatures = pd.DataFrame({"cell_iname": "A", "pert_id": ["", "", "p"]}, index=["s", "t", "u"])
+    members = explode_replicates(pd.Series({"s": "r0|r1", "t": "r4|r5", "u": "r6|r7"}))
+    apc, _ = compute_apc(file, np.arange(25), members, signatures, 5, rng)
+    assert apc["apc"].notna().all() and apc["apc_null_p"].isna().all() and apc["apc_fdr"].isna().all()

@@ -61,3 +61,9 @@ def test_real_tables(real_data):
     assert len(read_siginfo(folder / "metadata/siginfo_beta_rows_n1523.txt")) == 1523
     genes = read_geneinfo(folder / "release/geneinfo_beta.txt.gz")
     assert (genes["feature_space"] == "landmark").sum() == 978
+
+
+def test_optional_columns_are_there(tmp_path):
+    path = tmp_path / "siginfo.txt"
+    path.write_text("sig_id\ns1\n")
+    assert read_siginfo(path)[["cell_iname", "distil_ids", "pert_id"]].isna().all(axis=None)
