@@ -33,7 +33,7 @@ lint: .venv/tests
 docs: .venv/workflow
 	$(BIN)/python tests/config_table.py
 
-# The lock names torch without a local version, so that the same pin brings CUDA where there is a GPU.
+# The lock names torch without a local version, so that the same pin brings CUDA on Linux.
 lock:
 	$(PYTHON) -m venv .lock
 	.lock/bin/pip install --quiet -r envs/requirements.in

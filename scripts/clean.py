@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.cleaning import choose_quantile, cut, embed, r2_at
+from dvgs.cleaning import choose_quantile, cut, embed, r2_at, stability
 from dvgs.compendium import write_h5ad
 from dvgs.files import write_csv, written_whole
 from dvgs.gctx import write_gctx
@@ -19,10 +19,13 @@ from dvgs.seeds import derive_seed
 
 
 def main(input, output, target, similarity, cutoff, training, model, device, seed):
-    values, curves = pd.read_parquet(input.values), pd.read_csv(input.curves)
+    values, calibration = pd.read_parquet(input.values), pd.read_parquet(input.calibration)
+    curves = pd.read_csv(input.curves)
     quantile = choose_quantile(curves, cutoff)
-    kept, threshold = cut(values, similarity, quantile)
+    kept, (threshold, threshold_second) = cut(values, calibration, similarity, quantile)
     decision = {"cutoff": cutoff, "quantile": quantile, "similarity": similarity, "threshold": threshold}
+    decision |= {"threshold_second": threshold_second, "n_validation": int((values["role"] == "validation").sum())}
+    decision["stability"] = stability(values, calibration, similarity)
     decision |= {"n_in": len(kept), "n_kept": int(kept.sum()), "n_dropped": int((~kept).sum())}
     decision["r2_before"], decision["r2_before_sd"] = r2_at(curves, 0)
     decision["r2_after"], decision["r2_after_sd"] = r2_at(curves, quantile)
@@ -33,7 +36,8 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
     valued = values.set_index("profile_id")
     data.obs = data.obs.join(valued).join(apc)
     dropped = data.obs.loc[~kept, [similarity, "cosine_se", "apc", "role"]].rename_axis("profile_id").reset_index()
-    dropped["reason"] = f"{similarity} below {threshold:.6g}, the cutoff at quantile {quantile:g}"
+    threshold = np.where(dropped["role"] == "source", threshold, threshold_second)
+    dropped["reason"] = [f"{similarity} below {t:.6g}, the cutoff at quantile {quantile:g}" for t in threshold]
     cleaned = data[kept].copy()
     with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
         x = torch.from_numpy(profiles.rows(np.flatnonzero(kept))).to(pick_device(device))

@@ -9,7 +9,9 @@ from dvgs.values import gather
 
 def main(input, output):
     shards = [pd.read_parquet(path) for path in input.shards]
-    write_parquet(output.values, gather(shards, pd.read_parquet(input.split)["profile_id"]))
+    values, calibration = gather(shards, pd.read_parquet(input.split)["profile_id"])
+    write_parquet(output.values, values)
+    write_parquet(output.calibration, calibration)
 
 
 if __name__ == "__main__":

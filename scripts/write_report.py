@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pandas as pd
 
-from dvgs.compendium import read_umap
+from dvgs.compendium import read_n_input, read_umap
 from dvgs.files import written_whole
 from dvgs.jobs import job
 from dvgs.report import render_report, summarise
@@ -29,7 +29,7 @@ def main(input, output, config, targets, similarity):
         "similarity": similarity,
         "config": config,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "n_input": len(apc) + len(ledger),
+        "n_input": read_n_input(input.signatures),
         "ledger": ledger,
         "replicate_ledger": pd.read_csv(input.replicate_ledger, sep="\t", dtype=str),
         "apc": apc,

@@ -28,17 +28,26 @@ def r2_at(curves, quantile):
     return float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else float("nan")
 
 
-def cut(values, similarity, quantile):
-    """Which profiles stay: (n,) bool, and the threshold, a quantile of the source profiles' values.
+def cut(values, calibration, similarity, quantile):
+    """Which profiles stay: (n,) bool, and the thresholds of the two trajectories.
 
-    The same threshold applies to the profiles drawn into target, validation and test.
+    values: the table of values.parquet. calibration: that of calibration.parquet. The threshold is a quantile of the
+    source profiles' values; for the profiles valued along the second trajectory it is the same quantile of the
+    source profiles that were valued along it, too, for two trainings need not share a scale. At 0 all stay.
     """
-    value = values[similarity].to_numpy()
-    threshold = float(np.quantile(value[values["role"] == "source"], quantile))
-    kept = value >= threshold
+    value, source = values[similarity].to_numpy(), (values["role"] == "source").to_numpy()
+    first = float(np.quantile(value[source], quantile))
+    second = float(np.quantile(calibration[similarity], quantile))
+    kept = (value >= np.where(source, first, second)) | (quantile == 0)
     if not kept.any():
         raise InputError("config", "clean.cutoff", f"nothing is left at {quantile}", "choose a smaller quantile")
-    return kept, threshold
+    return kept, (first, second)
+
+
+def stability(values, calibration, similarity):
+    """Spearman correlation of the values of the same profiles along the two trajectories."""
+    first = values.set_index("profile_id").loc[calibration["profile_id"], similarity]
+    return float(first.reset_index(drop=True).corr(calibration[similarity], method="spearman"))
 
 
 def embed(data, x, *, hidden, latent, epochs, batch_size, learning_rate, seed):

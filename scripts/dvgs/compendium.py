@@ -8,7 +8,21 @@ import pandas as pd
 from dvgs.errors import InputError
 from dvgs.files import written_whole
 from dvgs.jobs import Progress
+from dvgs.values import MEASURES
 
+# Columns that come to .obs later, and those that HDF5 formats keep for themselves.
+RESERVED = {
+    *MEASURES,
+    "cosine_se",
+    "role",
+    "apc",
+    "n_replicates",
+    "apc_null_p",
+    "apc_fdr",
+    "apc_reason",
+    "id",
+    "_index",
+}
 NOT_IN_TABLE = "not in siginfo"
 NOT_IN_MATRIX = "not in the level 5 file"
 OTHER_TYPE = "pert_type not selected"
@@ -99,10 +113,10 @@ def ingest(level5, siginfo, geneinfo, *, pert_types, qc_pass, genes):
     for column in ["pert_type"] * (pert_types is not None) + ["qc_pass"] * qc_pass:
         if column not in siginfo.columns:
             raise InputError(
-                "siginfo",
+                siginfo.attrs.get("path", "siginfo"),
                 f"select.{column}",
                 f"the table has no column {column!r}",
-                "switch this selection off (null)",
+                f"set it to {'null' if column == 'pert_type' else 'false'}",
             )
     columns = select_genes(level5, geneinfo, genes)
     selected, ledger = select_profiles(siginfo, level5.profile_ids, pert_types, qc_pass)
@@ -127,11 +141,13 @@ def ingest(level5, siginfo, geneinfo, *, pert_types, qc_pass, genes):
     var = geneinfo.reindex(gene_ids)
     data = ad.AnnData(matrix, obs=_storable(siginfo.loc[selected]), var=_storable(var))
     data.obs_names, data.var_names = data.obs_names.astype(str), data.var_names.astype(str)
+    data.uns["n_input"] = len(siginfo.index.union(pd.Index(level5.profile_ids)))  # for the account in the report
     return data, ledger.sort_values("profile_id", ignore_index=True)
 
 
 def _storable(frame):
-    """Text columns without NaN, which HDF5 cannot store among text."""
+    """Names that nothing else uses, and text columns without NaN, which HDF5 cannot store among text."""
+    frame = frame.rename(columns=lambda c: f"file_{c}".replace("/", "_") if c in RESERVED or "/" in c else c)
     text = [c for c in frame.columns if frame[c].dtype == object]
     return frame.assign(**{c: frame[c].fillna("").astype(str) for c in text})
 
@@ -146,6 +162,12 @@ def read_obs(path):
     """The metadata of the profiles in an .h5ad, without its matrix."""
     with h5py.File(path, "r") as file:
         return ad.io.read_elem(file["obs"])
+
+
+def read_n_input(path):
+    """How many profiles the tables and the matrix named together, before any was left out."""
+    with h5py.File(path, "r") as file:
+        return int(file["uns/n_input"][()])
 
 
 def read_var(path):

@@ -36,7 +36,10 @@ def _complete(value, schema):
         return [_complete(item, schema.get("items", {})) for item in value]
     elif isinstance(value, str) and _types(schema) != ["string"]:
         # Snakemake leaves what stands inside --config key='{...}' as text.
-        return yaml.safe_load(value)
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value  # the schema will say what is wrong with it
     return value
 
 

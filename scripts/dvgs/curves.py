@@ -1,5 +1,7 @@
 """Filter curves: what happens to a model when the worst, or the best, profiles are dropped before training."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 
@@ -36,7 +38,7 @@ def plan(methods, quantiles):
     """
     complete = [name for name, value in methods.items() if not np.isnan(value).any()]
     populations = {"all": complete}
-    if len(complete) < len(methods.columns):
+    if len(complete) < len(methods.columns) and methods.notna().all(axis=1).sum() >= 2:
         populations["with_apc"] = list(methods.columns)
     return [
         (profiles, method, drop, q)
@@ -77,7 +79,7 @@ def trace_curve(
         candidates = np.flatnonzero(known) if profiles == "with_apc" else np.arange(len(x))
         kept = candidates[keep_mask(methods[method].to_numpy()[candidates], drop, quantile)]
         steps = n_steps(budget, epochs, batch_size, len(kept), len(candidates))
-        key = kept.tobytes()  # nothing dropped is the same training for every method
+        key = steps, hashlib.sha256(kept).digest()  # nothing dropped is the same training for every method
         if key not in trained:
             network = make_autoencoder(x.shape[1], **model, seed=seed).to(x.device)
             part = x[kept]

@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from dvgs.errors import InputError
+
 
 class Autoencoder(nn.Module):
     """A symmetric multilayer autoencoder with Mish between its layers; latent and output are linear.
@@ -46,4 +48,6 @@ def pick_device(name):
     """The torch device for "auto" (CUDA where there is one), "cpu" or "cuda"."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("config", "device", "torch finds no CUDA device here", "say auto or cpu")
     return torch.device(name)

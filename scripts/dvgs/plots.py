@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy import stats
 
 # Okabe and Ito: told apart by colour-blind readers, and in the same colour in every picture.
 COLOURS = {
@@ -25,7 +26,13 @@ CATEGORIES = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"]
 CATEGORIES += ["#CC6677", "#882255", "#AA4499", "#EE7733", "#0077BB", "#000000"]
 OTHER = "#D0D0D0"
 FAULTS = {"any": "any fault", "noise": "planted noise", "bad_plate": "bad plate", "swapped": "swapped wells"}
-STRATA = {"cell_iname": "cell line", "pert_type": "perturbagen type", "dose": "dose", "n_replicates": "replicates"}
+STRATA = {
+    "role": "role",
+    "cell_iname": "cell line",
+    "pert_type": "perturbagen type",
+    "dose": "dose",
+    "n_replicates": "replicates",
+}
 LARGEST_GROUPS = 15  # a stratum, in the forest plot
 SCATTER = 2000  # profiles; with more, points hide one another and are counted in hexagons
 LOWEST_R2 = -0.25  # a model that fails altogether must not flatten all other curves
@@ -116,10 +123,11 @@ def curve_figure(curves, quantile):
 
 
 def _curve(panel, line, colour, style):
-    """Mean over replicates, with a band of two standard errors to either side."""
-    r2 = line.groupby("quantile")["r2"].agg(["mean", "sem"])
+    """Mean over replicates, with its 95 % interval (t)."""
+    r2 = line.groupby("quantile")["r2"].agg(["mean", "sem", "count"])
+    reach = stats.t.ppf(0.975, r2["count"] - 1) * r2["sem"]
     panel.plot(r2.index, r2["mean"], style, color=colour, marker="o", markersize=3, linewidth=1.4)
-    panel.fill_between(r2.index, r2["mean"] - 2 * r2["sem"], r2["mean"] + 2 * r2["sem"], color=colour, alpha=0.15, lw=0)
+    panel.fill_between(r2.index, r2["mean"] - reach, r2["mean"] + reach, color=colour, alpha=0.15, lw=0)
 
 
 @styled

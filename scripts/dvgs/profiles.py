@@ -37,7 +37,9 @@ class Profiles:
                 inside = rows[first:last]
                 slab = self._x[inside[0] : inside[-1] + 1]
                 found[first:last] = slab[inside - inside[0]]
-        return (found - self._mean) / self._sd
+        found -= self._mean
+        found /= self._sd
+        return found
 
 
 def fit_scaling(path, rows, method):

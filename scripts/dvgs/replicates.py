@@ -7,6 +7,8 @@ from scipy import sparse, stats
 SINGLE = "single replicate"
 MISSING = "replicate missing from the file"
 CONSTANT = "constant profile"
+NOT_FINITE = "NaN or infinity in the profile"
+CUT = "list of replicates cut off in siginfo"
 UNKNOWN = "no replicates named"
 LARGEST_NULL = 10  # replicates; with more, the null is narrower still, so the p value errs on the safe side
 
@@ -30,18 +32,20 @@ def average_pearson(blocks, row, group, n_groups, n_genes):
 
     blocks: yields (positions, values), each position at most once. row, group: integer arrays of
     equal length, profile position and group of every membership. Memory: n_groups x n_genes float64.
-    Returns (apc, n_used, constant): apc (n_groups,) float64, NaN for fewer than two usable profiles;
-    n_used (n_groups,) int; constant: sorted positions of profiles without variance or not finite.
+    Returns (apc, n_used, constant, not_finite): apc (n_groups,) float64, NaN for fewer than two usable profiles;
+    n_used (n_groups,) int; constant, not_finite: positions of the profiles that cannot be used, and why.
     """
     sums = np.zeros((n_groups, n_genes))
     n_used = np.zeros(n_groups, int)
-    constant = []
+    constant, not_finite = [], []
     order = np.argsort(row, kind="stable")
     row, group = np.asarray(row)[order], np.asarray(group)[order]
     for positions, values in blocks:
         z = _unit(values)
         usable = ~np.isnan(z).any(axis=1)
-        constant.extend(positions[~usable])
+        finite = np.isfinite(values).all(axis=1)
+        constant.extend(positions[~usable & finite])
+        not_finite.extend(positions[~finite])
         first, last = np.searchsorted(row, [positions[0], positions[-1] + 1])
         local = np.searchsorted(positions, row[first:last])
         keep = usable[local] & (positions[local] == row[first:last])
@@ -53,8 +57,8 @@ def average_pearson(blocks, row, group, n_groups, n_genes):
         n_used[groups] += np.bincount(inverse)
     pairs = n_used * (n_used - 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        apc = np.where(pairs > 0, (np.square(sums).sum(axis=1) - n_used) / pairs, np.nan)
-    return apc, n_used, np.array(sorted(constant), int)
+        apc = np.where(pairs > 0, (np.einsum("ij,ij->i", sums, sums) - n_used) / pairs, np.nan)
+    return apc, n_used, constant, not_finite
 
 
 def draw_null_groups(row, cell, perturbagen, sizes, n_groups, rng):
@@ -102,7 +106,7 @@ def compute_apc(level4, genes, members, signatures, n_null, rng):
     n_named = np.bincount(group, minlength=len(signatures))
     n_found = np.bincount(group[found], minlength=len(signatures))
 
-    sizes = {min(int(n), LARGEST_NULL) for n in np.unique(n_found) if n >= 2}
+    sizes = range(2, min(n_found.max(initial=0), LARGEST_NULL) + 1)  # unusable profiles make groups smaller
     cell, perturbagen = (
         signatures[column].astype(object).replace("", np.nan).to_numpy()[group[found]]
         for column in ("cell_iname", "pert_id")
@@ -125,14 +129,15 @@ def compute_apc(level4, genes, members, signatures, n_null, rng):
     row_all, group_all = np.concatenate(rows), np.concatenate(groups)
 
     blocks = level4.blocks(genes, np.unique(row_all))
-    values, n_summed, constant = average_pearson(blocks, row_all, group_all, n_groups, len(genes))
+    values, n_summed, constant, not_finite = average_pearson(blocks, row_all, group_all, n_groups, len(genes))
     apc, n_used = np.full(len(signatures), np.nan), n_found.copy()
     apc[several], n_used[several] = values[: len(several)], n_summed[: len(several)]
     p = _null_p(apc, n_used, {size: values[g] for size, g in null_groups.items()})
 
+    has_not_finite = np.bincount(group[np.isin(row, not_finite)], minlength=len(signatures)) > 0
     reason = np.select(
-        [~np.isnan(apc), n_named == 0, n_found < np.minimum(n_named, 2), n_named == 1],
-        ["", UNKNOWN, MISSING, SINGLE],
+        [~np.isnan(apc), n_named == 0, n_found < np.minimum(n_named, 2), n_named == 1, has_not_finite],
+        ["", UNKNOWN, MISSING, SINGLE, NOT_FINITE],
         default=CONSTANT,
     )
     table = pd.DataFrame(
@@ -145,7 +150,8 @@ def compute_apc(level4, genes, members, signatures, n_null, rng):
             "reason": reason,
         }
     )
-    lost = members.assign(reason=np.where(found, np.where(np.isin(row, constant), CONSTANT, ""), MISSING))
+    why = [~found & members["cut"], ~found, np.isin(row, constant), np.isin(row, not_finite)]
+    lost = members[["sig_id", "profile_id"]].assign(reason=np.select(why, [CUT, MISSING, CONSTANT, NOT_FINITE], ""))
     return table, lost[lost["reason"] != ""].reset_index(drop=True)
 
 

@@ -97,13 +97,16 @@ def _facts(similarity, curves, correlations, truth, cleaning):
     """{target: what the page and the terminal say about it, the decision and the numbers beside it}."""
     facts = {}
     for name, decision in cleaning.items():
+        by_role = correlations[name].query("by == 'role' and group == 'source' and pearson == pearson")
         overall = correlations[name].query("by == 'overall' and similarity == @similarity and pearson == pearson")
+        r2_random = _r2_at_random(curves[name], decision["quantile"])
         facts[name] = decision | {
             "name": name,
             "similarity": similarity,
-            "verdict": _verdict(decision),
-            "r2_random": _r2_at_random(curves[name], decision["quantile"]),
+            "verdict": _verdict(decision, r2_random),
+            "r2_random": r2_random,
             "agreement": overall.iloc[0].to_dict() if len(overall) else None,
+            "agreement_source": by_role.iloc[0].to_dict() if len(by_role) else None,
             "published": PUBLISHED.get(name) if similarity == "cosine" else None,
             "found": _found_noise(truth and truth[name]),
         }
@@ -115,7 +118,7 @@ def _r2_at_random(curves, quantile):
     return control.loc[np.isclose(control["quantile"], quantile), "r2"].mean()
 
 
-def _verdict(decision):
+def _verdict(decision, r2_random):
     """What the change of R² amounts to, beside the spread of repeated trainings."""
     if decision["quantile"] == 0:
         return "Nothing was dropped."
@@ -125,6 +128,8 @@ def _verdict(decision):
         return "Whether R² changed cannot be told: there are no repeated trainings to compare."
     if abs(change) <= spread:
         return "R² changed no more than between repeated trainings."
+    if change > 0 and decision["r2_after"] - r2_random <= spread:
+        return f"R² rose by {number(change)}, and nearly as much when as many are dropped at random."
     return f"R² {'rose' if change > 0 else 'fell'} by {number(abs(change))}, more than between repeated trainings."
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from dvgs.errors import InputError
 
-ROLES = ("source", "target", "validation", "test")
+CALIBRATION = 512  # source profiles valued along both trajectories
 
 
 def draw_split(obs, apc, *, target, min_apc, target_size, test_size, validation_share, rng):
@@ -24,6 +24,13 @@ def draw_split(obs, apc, *, target, min_apc, target_size, test_size, validation_
     n_validation = round(target_size * validation_share)
     n_target = target_size - n_validation
     sizes = {"target": n_target, "validation": n_validation, "test": test_size, "second target": n_target}
+    if n_validation < 2 or n_target < 1:
+        raise InputError(
+            "config",
+            f"targets.{target}.validation_share",
+            f"{validation_share} of {target_size} leaves {n_target} for the target and {n_validation} for validation",
+            "at least 1 and 2 are needed: make target_size larger or change the share",
+        )
     needed = sum(sizes.values())
     which = "profiles" if min_apc is None else f"profiles with APC above {min_apc}"
     if eligible.sum() < needed or needed >= len(obs):
@@ -38,7 +45,8 @@ def draw_split(obs, apc, *, target, min_apc, target_size, test_size, validation_
     rows = np.flatnonzero(eligible)
     _, inverse, counts = np.unique(perturbagen[rows], return_inverse=True, return_counts=True)
     chance = 1 / counts[inverse]
-    order = rng.choice(rows, needed, replace=False, p=chance / chance.sum())
+    # Drawn without replacement, the rare perturbagens come first; shuffled, all sets are alike.
+    order = rng.permutation(rng.choice(rows, needed, replace=False, p=chance / chance.sum()))
 
     role = np.full(len(obs), "source", dtype=object)
     second_target = np.zeros(len(obs), bool)
@@ -61,3 +69,14 @@ def valued_rows(split, draw):
     """Positions of the profiles valued along a trajectory: the source along the first, the rest along the second."""
     source = split["role"] == "source"
     return np.flatnonzero(source if draw == "first" else ~source)
+
+
+def calibration_rows(split):
+    """Positions of source profiles that are valued along the second trajectory too, evenly spaced over the file.
+
+    They show where a value of the second trajectory would stand among the source, and how much values depend
+    on the draw of the target.
+    """
+    source = np.flatnonzero((split["role"] == "source") & ~split["second_target"])
+    places = np.linspace(0, len(source) - 1, min(CALIBRATION, len(source)))
+    return source[places.round().astype(int)]

@@ -81,7 +81,7 @@ def found_when_inspected(value, faulty, share):
 
 def dose_band(dose, unit):
     """Doses as decades in µM, text; other units stand under their own name, unknown doses under "none"."""
-    edges = [0, 0.1, 1, 10, np.inf]
+    edges = [-np.inf, 0.1, 1, 10, np.inf]
     bands = pd.cut(dose, edges, labels=["up to 0.1 µM", "0.1 to 1 µM", "1 to 10 µM", "above 10 µM"])
     micromolar = unit.str.lower().isin(["um", "µm", "μm"])
     bands = bands.astype(object).where(micromolar, unit)
@@ -91,13 +91,15 @@ def dose_band(dose, unit):
 def correlate_strata(values, apc, obs, similarities, chosen, n_bootstrap, rng):
     """DVGS against APC: overall for every similarity, and by stratum for the chosen one.
 
-    values: DataFrame with the similarities, rows as in apc and obs. apc: DataFrame `apc, n_replicates`.
+    values: DataFrame with `role` and the similarities, rows as in apc and obs. apc: DataFrame `apc, n_replicates`.
     Rows without an APC are left out. Returns the table of `correlations.csv`.
     """
     known = apc["apc"].notna().to_numpy()
     y = apc["apc"].to_numpy()[known]
     obs = obs[known]
-    strata = {"n_replicates": apc["n_replicates"][known].astype(int).astype(str).to_numpy()}
+    source = values["role"][known] == "source"
+    strata = {"role": np.where(source, "source", "target, validation, test")}
+    strata |= {"n_replicates": apc["n_replicates"][known].astype(int).astype(str).to_numpy()}
     for column in ("cell_iname", "pert_type"):
         if column in obs:
             strata[column] = obs[column].astype(str).to_numpy()

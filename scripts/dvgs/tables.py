@@ -9,6 +9,7 @@ import pandas as pd
 from dvgs.errors import InputError
 
 MISSING = ("", "-666", "-666.0", "-666.000000", "NA", "nan")
+LONGEST_LIST = 255
 OPTIONAL = ("cell_iname", "distil_ids", "pert_id")
 NUMBERS = ("pert_dose", "pert_time", "nsample", "cc_q75", "qc_pass", "tas", "nearest_dose")
 
@@ -35,7 +36,7 @@ def read_table(path, field, columns):
             break
         except UnicodeDecodeError:
             continue
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError) as error:
+        except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError, EOFError) as error:
             raise InputError(path, field, f"not a tab-separated table ({error})", "check the file") from error
     for column in columns:
         if column not in frame.columns:
@@ -67,6 +68,9 @@ def read_siginfo(path):
     OPTIONAL columns are always there, NaN where unknown; `distil_ids` holds a signature's replicates, `|` between.
     """
     frame = _indexed(read_table(path, "siginfo", ["sig_id"]), "sig_id", path, "siginfo")
+    frame.attrs["path"] = str(path)
+    if "qc_pass" in frame.columns:
+        frame["qc_pass"] = frame["qc_pass"].replace({"True": "1", "False": "0"})
     for column in frame.columns.intersection(NUMBERS):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     for column in [c for c in OPTIONAL if c not in frame.columns]:
@@ -83,8 +87,12 @@ def explode_replicates(distil_ids):
     """Which profiles belong to which signature.
 
     distil_ids: Series of `|`-separated profile ids, indexed by sig_id. Returns a DataFrame with columns
-    `sig_id, profile_id`, one row per pair, in order; an id that a signature names twice counts once.
+    `sig_id, profile_id, cut`, one row per pair, in order; an id that a signature names twice counts once. `cut` says
+    that the id may be a fragment: siginfo_beta.txt ends longer lists of replicates after 255 characters.
     """
-    pairs = distil_ids.dropna().str.split("|").explode()
-    pairs = pairs[pairs != ""].rename("profile_id").rename_axis("sig_id").reset_index()
-    return pairs.drop_duplicates(ignore_index=True)
+    lists = distil_ids.dropna()
+    pairs = lists.str.split("|").explode().rename("profile_id").rename_axis("sig_id").reset_index()
+    longest = pairs["sig_id"].isin(lists.index[lists.str.len() == LONGEST_LIST])
+    pairs["cut"] = longest & ~pairs["sig_id"].duplicated(keep="last")
+    pairs = pairs[pairs["profile_id"] != ""]
+    return pairs.drop_duplicates(["sig_id", "profile_id"], ignore_index=True)

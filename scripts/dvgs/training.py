@@ -29,16 +29,21 @@ def fit(model, loss, x, y, *, steps, batch_size, learning_rate, seed, before_ste
 
 def _batches(n, batch_size, seed):
     rng = torch.Generator().manual_seed(seed)
-    while True:
-        if batch_size >= n:
+    if batch_size >= n:
+        while True:
             yield torch.arange(n)
-        else:
-            # Every profile once an epoch, the short rest of it included.
-            yield from torch.randperm(n, generator=rng).split(batch_size)
+    # What an epoch leaves over begins the next one: a short batch, of one profile at worst, would weigh as much as a
+    # whole one and spoil the model that ends on it.
+    rows = torch.empty(0, dtype=torch.long)
+    while True:
+        if len(rows) < batch_size:
+            rows = torch.cat([rows, torch.randperm(n, generator=rng)])
+        yield rows[:batch_size]
+        rows = rows[batch_size:]
 
 
 def steps_per_epoch(n, batch_size):
-    """Batches in one pass over n profiles, the last one possibly short."""
+    """Steps that take at least one pass over n profiles."""
     return -(-n // batch_size)
 
 

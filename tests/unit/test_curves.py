@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 import torch
 
-from dvgs.cleaning import choose_quantile, cut, r2_at
-from dvgs.curves import COLUMNS, keep_mask, n_steps, trace_curve
+from dvgs.cleaning import choose_quantile, cut, r2_at, stability
+from dvgs.curves import COLUMNS, keep_mask, n_steps, plan, trace_curve
 from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.training import fit, r2
@@ -88,9 +88,22 @@ def test_cutoff_is_chosen_on_validation_never_on_test(curves):
     assert r2_at(curves, 0.5) == (pytest.approx(1.4), pytest.approx(np.std([0.9, 1.9], ddof=1)))
 
 
-def test_cut_uses_the_sources_quantile_for_all():
-    values = pd.DataFrame({"cosine": [0.1, 0.2, 0.3, 0.4, 0.15, 0.9], "role": ["source"] * 4 + ["test", "target"]})
-    kept, threshold = cut(values, "cosine", 0.5)
-    assert threshold == pytest.approx(0.25) and kept.tolist() == [False, False, True, True, False, True]
+def test_each_trajectory_is_cut_at_the_sources_quantile_along_it():
+    values = pd.DataFrame({"cosine": [0.1, 0.2, 0.3, 0.4, 1.5, 2.9], "role": ["source"] * 4 + ["test", "target"]})
+    calibration = pd.DataFrame({"cosine": [1.0, 2.0, 3.0]})  # the second trajectory has another scale
+    kept, thresholds = cut(values, calibration, "cosine", 0.5)
+    assert thresholds == pytest.approx((0.25, 2.0)) and kept.tolist() == [False, False, True, True, False, True]
+    assert cut(values, calibration + 9, "cosine", 0)[0].all()
     with pytest.raises(InputError, match="nothing is left"):
-        cut(values.assign(cosine=np.nan), "cosine", 0.5)
+        cut(values.assign(cosine=np.nan), calibration, "cosine", 0.5)
+
+
+def test_stability_compares_the_same_profiles():
+    values = pd.DataFrame({"profile_id": list("abcd"), "cosine": [1.0, 2, 3, 4]})
+    calibration = pd.DataFrame({"profile_id": list("dbc"), "cosine": [0.9, 0.1, 0.5]})
+    assert stability(values, calibration, "cosine") == pytest.approx(1)
+
+
+def test_no_apc_at_all_leaves_the_other_methods():
+    methods = pd.DataFrame({"dvgs": [1.0, 2, 3], "apc": np.nan})
+    assert {profiles for profiles, *_ in plan(methods, [0.0])} == {"all"}

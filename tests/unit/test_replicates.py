@@ -5,7 +5,18 @@ import pandas as pd
 import pytest
 
 from dvgs.gctx import GctxFile, write_gctx
-from dvgs.replicates import CONSTANT, MISSING, SINGLE, UNKNOWN, average_pearson, compute_apc, draw_null_groups, modz
+from dvgs.replicates import (
+    CONSTANT,
+    CUT,
+    MISSING,
+    NOT_FINITE,
+    SINGLE,
+    UNKNOWN,
+    average_pearson,
+    compute_apc,
+    draw_null_groups,
+    modz,
+)
 from dvgs.tables import explode_replicates, read_siginfo
 
 
@@ -21,18 +32,18 @@ def test_average_pearson_is_the_mean_over_pairs(rng):
         row += rng.choice(40, size, replace=False).tolist()
         group += [g] * size
     blocks = [(np.arange(s, min(s + 9, 40)), x[s : s + 9]) for s in range(0, 40, 9)]
-    apc, n_used, constant = average_pearson(blocks, np.array(row), np.array(group), 5, 30)
+    apc, n_used, constant, not_finite = average_pearson(blocks, np.array(row), np.array(group), 5, 30)
     expected = [slow_apc(x[[r for r, k in zip(row, group, strict=True) if k == g]]) for g in range(4)]
     assert np.allclose(apc[:4], expected, atol=1e-10) and np.isnan(apc[4])
-    assert n_used.tolist() == [2, 3, 7, 12, 1] and len(constant) == 0
+    assert n_used.tolist() == [2, 3, 7, 12, 1] and not constant and not not_finite
 
 
 def test_constant_and_nan_profiles_are_set_aside(rng):
     x = rng.normal(size=(5, 20)).astype(np.float32)
     x[1] = 0.1
     x[3, 0] = np.nan
-    apc, n_used, constant = average_pearson([(np.arange(5), x)], np.arange(5), np.zeros(5, int), 1, 20)
-    assert constant.tolist() == [1, 3] and n_used.tolist() == [3]
+    apc, n_used, constant, not_finite = average_pearson([(np.arange(5), x)], np.arange(5), np.zeros(5, int), 1, 20)
+    assert (constant, not_finite) == ([1], [3]) and n_used.tolist() == [3]
     assert np.isclose(apc[0], slow_apc(x[[0, 2, 4]]), atol=1e-10)
 
 
@@ -166,3 +177,19 @@ def test_without_perturbagens_there_is_no_null(level4, rng):
     members = explode_replicates(pd.Series({"s": "r0|r1", "t": "r4|r5", "u": "r6|r7"}))
     apc, _ = compute_apc(file, np.arange(25), members, signatures, 5, rng)
     assert apc["apc"].notna().all() and apc["apc_null_p"].isna().all() and apc["apc_fdr"].isna().all()
+
+
+def test_unusable_replicates_and_lists_cut_off_are_named(tmp_path, rng):
+    x = rng.normal(size=(6, 25)).astype(np.float32)
+    x[2, 3] = np.nan
+    ids = [f"{'r' * 60}{i}" for i in range(6)]
+    write_gctx(tmp_path / "x.gctx", x, ids, range(25))
+    long = "|".join([ids[3], ids[4], ids[5], "r" * 255])[:255]  # a fourth id lost its end
+    signatures = pd.DataFrame({"cell_iname": "A", "pert_id": list("pqr")}, index=["nan", "long", "two"])
+    members = explode_replicates(pd.Series({"nan": "|".join(ids[:3]), "long": long, "two": "|".join(ids[1:3])}))
+    with GctxFile(tmp_path / "x.gctx") as file:
+        apc, lost = compute_apc(file, np.arange(25), members, signatures, 20, rng)
+    assert apc["n_replicates"].tolist() == [2, 3, 1]
+    assert apc["reason"].tolist() == ["", "", NOT_FINITE]
+    assert not apc["apc_null_p"][:2].isna().any()  # a null for as many replicates as were usable
+    assert lost["reason"].tolist() == [NOT_FINITE, CUT, NOT_FINITE]

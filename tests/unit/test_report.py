@@ -59,7 +59,16 @@ def found(rng):
     values = values.assign(
         profile_id=ids, cosine_se=rng.random(N), role=["source", "target", "validation", "test"] * 30
     )
-    decision = {"cutoff": "auto", "quantile": 0.5, "threshold": 0.1, "n_in": N, "n_kept": 70, "n_dropped": 50}
+    decision = {
+        "cutoff": "auto",
+        "quantile": 0.5,
+        "threshold": 0.1,
+        "n_in": N,
+        "n_kept": 70,
+        "n_dropped": 50,
+        "n_validation": 9,
+        "stability": 0.9,
+    }
     decision |= {"r2_before": 0.4, "r2_before_sd": 0.001, "r2_after": 0.45, "r2_after_sd": 0.001}
     return {
         "compendium": "demo",

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from dvgs.errors import InputError
-from dvgs.splits import draw_split, target_rows, valued_rows
+from dvgs.splits import CALIBRATION, calibration_rows, draw_split, target_rows, valued_rows
 
 
 @pytest.fixture
@@ -34,10 +34,33 @@ def test_no_profile_is_valued_by_a_trajectory_trained_on_it(obs):
         assert not set(target_rows(split, name)) & set(valued_rows(split, name))
 
 
-def test_draws_are_balanced_by_perturbagen(obs):
-    drawn = [obs["pert_id"][(draw(obs, seed=s)["role"] != "source").to_numpy()] for s in range(40)]
-    share = np.mean([(d == "big").mean() for d in drawn])
-    assert share < 0.06  # one perturbagen of 51, although it has half of the profiles
+def test_all_draws_are_balanced_by_perturbagen_alike(obs):
+    splits = [draw(obs, seed=s) for s in range(60)]
+    big = (obs["pert_id"] == "big").to_numpy()
+    for role in ("target", "validation", "test"):
+        share = np.mean([big[s["role"] == role].mean() for s in splits])
+        assert share < 0.06, role  # one perturbagen of 51, although it has half of the profiles
+    assert np.mean([big[s["second_target"]].mean() for s in splits]) < 0.06
+
+
+def test_sets_are_exchangeable_when_most_profiles_are_drawn():
+    obs = pd.DataFrame({"pert_id": ["big"] * 300 + [f"p{i}" for i in range(100)]}, index=range(400))
+    splits = [draw(obs, seed=s, target_size=80, test_size=64) for s in range(60)]
+    first = np.mean([(obs["pert_id"] == "big")[(s["role"] == "target").to_numpy()].mean() for s in splits])
+    second = np.mean([(obs["pert_id"] == "big")[s["second_target"].to_numpy()].mean() for s in splits])
+    assert abs(first - second) < 0.04
+
+
+def test_some_source_profiles_are_valued_along_both_trajectories(obs):
+    split = draw(obs)
+    rows = calibration_rows(split)
+    assert len(rows) == CALIBRATION == len(set(rows))
+    assert (split["role"].iloc[rows] == "source").all() and not split["second_target"].iloc[rows].any()
+
+
+def test_validation_needs_two_profiles(obs):
+    with pytest.raises(InputError, match=r"validation_share: 0\.2 of 6 leaves 5 for the target and 1 for validation"):
+        draw(obs, target_size=6)
 
 
 def test_min_apc_restricts_who_is_drawn(obs, rng):

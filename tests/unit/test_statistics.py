@@ -76,7 +76,7 @@ def test_strata_use_the_profiles_that_have_an_apc(rng):
     n = 40
     apc = pd.DataFrame({"apc": rng.normal(size=n), "n_replicates": rng.integers(2, 4, n)})
     apc.loc[:9, "apc"] = np.nan
-    values = pd.DataFrame({"cosine": rng.normal(size=n), "l2": rng.normal(size=n)})
+    values = pd.DataFrame({"cosine": rng.normal(size=n), "l2": rng.normal(size=n), "role": "source"})
     obs = pd.DataFrame({"cell_iname": rng.choice(["A", "B"], n), "pert_dose": 1.0, "pert_dose_unit": "uM"})
     table = correlate_strata(values, apc, obs, ["cosine", "l2"], "cosine", 20, rng)
     overall = table[table["by"] == "overall"]
@@ -88,9 +88,8 @@ def test_strata_use_the_profiles_that_have_an_apc(rng):
 
 
 def test_detection_judges_each_fault_against_the_faultless(rng):
-    truth = pd.DataFrame(
-        {"fault": ["none"] * 6 + ["noise"] * 2 + ["swapped"] * 2, "noise_sd": [0.0] * 6 + [1, 2, 0, 0]}
-    )
+    truth = pd.DataFrame({"fault": ["none"] * 6 + ["noise"] * 2 + ["swapped"] * 2, "n_replicates": 1})
+    truth["noise_sd"] = [0.0] * 6 + [1, 2, 0, 0]
     good = np.array([9, 8, 7, 6, 5, 4, 1, 2, 10, 3], float)
     methods = pd.DataFrame({"good": good, "apc": [1.0, *[np.nan] * 4, 2, 3, 4, 5, 6]})
     known = methods["apc"].notna().to_numpy()

@@ -31,7 +31,7 @@ def test_quotes_are_text(tmp_path):
 
 def test_replicates_keep_order_and_count_once():
     pairs = explode_replicates(pd.Series({"s2": "b|a|b", "s1": np.nan, "s3": "", "s4": "a"}))
-    assert pairs.to_numpy().tolist() == [["s2", "b"], ["s2", "a"], ["s4", "a"]]
+    assert pairs.to_numpy().tolist() == [["s2", "b", False], ["s2", "a", False], ["s4", "a", False]]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.training import fit, r2
+from dvgs.training import _batches, fit, r2
 from dvgs.trajectory import Trajectory, record_trajectory
 from dvgs.valuation import CHUNK, plan_shard, score, standard_error
 from dvgs.values import MEASURES, gather
@@ -92,17 +92,27 @@ def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards):
                 named = values.assign(profile_id=ids[start:stop].to_numpy(), role="source")
                 parts.append(named)
             assert stops[-1] == n
-            tables[shards] = gather(parts, ids)
+            tables[shards], _ = gather(parts, ids)
     assert tables[1].equals(tables[n_shards])
     assert not tables[1][list(MEASURES)].isna().any().any()
 
 
 def test_gather_wants_every_profile_once():
-    shard = pd.DataFrame({"profile_id": ["a", "b"]} | {c: [1.0, 2.0] for c in (*MEASURES, "cosine_se", "role")})
-    assert gather([shard], pd.Series(["b", "a"]))["cosine"].tolist() == [2, 1]
+    shard = pd.DataFrame({"profile_id": ["a", "b"]} | {c: [1.0, 2.0] for c in (*MEASURES, "cosine_se")})
+    shard["role"] = ["source", "test"]
+    again = shard[:1].assign(role="calibration", cosine=5.0)  # the same profile along the second trajectory
+    values, calibration = gather([shard, again], pd.Series(["b", "a"]))
+    assert values["cosine"].tolist() == [2, 1] and calibration["cosine"].tolist() == [5]
     for shards, ids in (([shard, shard], ["a", "b"]), ([shard], ["a", "b", "c"]), ([shard], ["a"])):
         with pytest.raises(ValueError, match="exactly once"):
             gather(shards, pd.Series(ids))
+
+
+def test_every_batch_is_whole_and_every_profile_comes_once_an_epoch():
+    batches = _batches(21, 5, seed=1)
+    rows = [next(batches) for _ in range(21)]  # five epochs
+    assert all(len(r) == 5 for r in rows)
+    assert torch.bincount(torch.cat(rows)).tolist() == [5] * 21
 
 
 def test_standard_error_covers_correlated_series(rng):

@@ -5,6 +5,7 @@ rule clean:
         split=rules.draw_split.output.split,
         scaling=rules.draw_split.output.scaling,
         values=rules.gather_values.output.values,
+        calibration=rules.gather_values.output.calibration,
         curves=rules.gather_curves.output.curves,
     output:
         gctx=f"{RESULTS}/{{target}}/cleaned.gctx",

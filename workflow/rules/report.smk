@@ -61,6 +61,7 @@ if SIMULATED:
 
 rule write_report:
     input:
+        signatures=rules.ingest.output.signatures,
         ledger=rules.ingest.output.ledger,
         replicate_ledger=rules.compute_apc.output.replicate_ledger,
         apc=rules.compute_apc.output.apc,

@@ -59,6 +59,7 @@ rule gather_values:
         ),
     output:
         values=f"{RESULTS}/{{target}}/values.parquet",
+        calibration=f"{RESULTS}/{{target}}/calibration.parquet",
     log:
         f"{LOGS}/gather_values-{{target}}.log",
     benchmark:
