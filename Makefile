@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: demo test lint docs lock clean
 
 demo: .venv/workflow
-	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --quiet rules host
+	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --prioritize embed --quiet rules host
 	@cat results/demo/summary.txt
 	@echo "report: $(CURDIR)/results/demo/report.html"
 

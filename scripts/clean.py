@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.cleaning import choose_quantile, cut, embed, r2_at, stability
+from dvgs.cleaning import choose_quantile, cut, r2_at, stability, train_final
 from dvgs.compendium import write_h5ad
 from dvgs.files import write_csv, written_whole
 from dvgs.gctx import write_gctx
@@ -41,13 +41,13 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
     cleaned = data[kept].copy()
     with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
         x = torch.from_numpy(profiles.rows(np.flatnonzero(kept))).to(pick_device(device))
-    network = embed(cleaned, x, **model, **training, seed=derive_seed(seed, "clean", target))
+    network, cleaned.obsm["X_latent"] = train_final(x, **model, **training, seed=derive_seed(seed, "clean", target))
 
     # Given a path, torch would write its name into the file.
     with written_whole(output.autoencoder) as partial, open(partial, "wb") as file:
         torch.save({name: value.cpu() for name, value in network.state_dict().items()}, file)
     write_gctx(output.gctx, cleaned.X, cleaned.obs_names, cleaned.var_names, cleaned.obs, cleaned.var)
-    write_h5ad(output.h5ad, cleaned)
+    write_h5ad(output.latent, cleaned)
     write_csv(output.dropped, dropped, sep="\t")
     with written_whole(output.decision) as partial:
         partial.write_text(json.dumps(decision, indent=2) + "\n")

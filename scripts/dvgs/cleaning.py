@@ -50,28 +50,21 @@ def stability(values, calibration, similarity):
     return float(first.reset_index(drop=True).corr(calibration[similarity], method="spearman"))
 
 
-def embed(data, x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
-    """Train the final autoencoder on the cleaned profiles; put latent space and UMAP into data.obsm.
+def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
+    """Train the final autoencoder on the cleaned profiles, scaled, a (n, genes) tensor.
 
-    data: AnnData of the cleaned profiles. x: the same, scaled, as a (n, genes) tensor. Returns the model.
+    Returns the model and the latent space, (n, latent) float32.
     """
-    import scanpy as sc  # takes seconds to import, and only this needs it
-
     model = make_autoencoder(x.shape[1], hidden, latent, seed).to(x.device)
-    steps = epochs * steps_per_epoch(len(x), batch_size)
     fit(
         model,
         reconstruction_loss,
         x,
         x,
-        steps=steps,
+        steps=epochs * steps_per_epoch(len(x), batch_size),
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
     )
     with torch.no_grad():
-        data.obsm["X_latent"] = model.encoder(x).cpu().numpy()
-    state = seed % 2**32
-    sc.pp.neighbors(data, use_rep="X_latent", n_neighbors=min(15, data.n_obs - 1), random_state=state)
-    sc.tl.umap(data, random_state=state)
-    return model
+        return model, model.encoder(x).cpu().numpy()

@@ -9,7 +9,7 @@ rule clean:
         curves=rules.gather_curves.output.curves,
     output:
         gctx=f"{RESULTS}/{{target}}/cleaned.gctx",
-        h5ad=f"{RESULTS}/{{target}}/cleaned.h5ad",
+        latent=temp(f"{RESULTS}/{{target}}/latent.h5ad"),
         dropped=f"{RESULTS}/{{target}}/dropped.tsv",
         autoencoder=f"{RESULTS}/{{target}}/autoencoder.pt",
         decision=f"{RESULTS}/{{target}}/cleaning.json",
@@ -34,3 +34,26 @@ rule clean:
         seed=config["seed"],
     script:
         "../../scripts/clean.py"
+
+
+# All targets in one job: it needs no GPU, and much of its time is the compilation of UMAP.
+rule embed:
+    input:
+        latents=expand(rules.clean.output.latent, target=TARGETS),
+    output:
+        cleaned=expand(f"{RESULTS}/{{target}}/cleaned.h5ad", target=TARGETS),
+    log:
+        f"{LOGS}/embed.log",
+    benchmark:
+        f"{BENCHMARKS}/embed.tsv"
+    conda:
+        "../../envs/dvgs.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000, 3),
+        runtime=minutes(240),
+    params:
+        targets=TARGETS,
+        seed=config["seed"],
+    script:
+        "../../scripts/embed.py"

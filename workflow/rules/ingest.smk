@@ -3,7 +3,11 @@ rule ingest:
         level5=INPUT["level5"],
         siginfo=INPUT["siginfo"],
         geneinfo=INPUT["geneinfo"],
-        genes=[] if config["select"]["genes"] in ("landmark", "all") else config["select"]["genes"],
+        genes=(
+            []
+            if config["select"]["genes"] in ("landmark", "all")
+            else config["select"]["genes"]
+        ),
     output:
         signatures=f"{RESULTS}/signatures.h5ad",
         ledger=report(

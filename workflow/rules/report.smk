@@ -69,7 +69,7 @@ rule write_report:
         curves=expand(rules.gather_curves.output.curves, target=TARGETS),
         correlations=expand(rules.correlate.output.correlations, target=TARGETS),
         decisions=expand(rules.clean.output.decision, target=TARGETS),
-        cleaned=expand(rules.clean.output.h5ad, target=TARGETS),
+        cleaned=rules.embed.output.cleaned,
         truth=(
             expand(rules.evaluate_truth.output.truth, target=TARGETS)
             if SIMULATED
