@@ -52,7 +52,7 @@ class Progress:
     def advance(self, n=1):
         self._done += n
         now = time.monotonic()
-        if now - self._last >= PROGRESS_SECONDS:
+        if self._done > n and now - self._last >= PROGRESS_SECONDS:  # the first round also warms up
             self._last = now
             left = (now - self._start) / self._done * (self._total - self._done)
             logger.info("%s: %d of %d, about %s left", self._what, self._done, self._total, _duration(left))

@@ -42,7 +42,7 @@ def rename_sig_id(folder):
     path.write_text(path.read_text().replace("sig_id", "signature", 1))
 
 
-LARGE = {"general": {"target_size": 70, "test_size": 5}, "high_apc": {"target_size": 4, "test_size": 4}}
+LARGE = {"general": {"target_size": 70, "test_size": 5}, "high_apc": {"target_size": 10, "test_size": 4}}
 CASES = {
     "missing file": ({"input": {"level5": "nope.gctx"}}, None, "release/nope.gctx: input.level5: no such file"),
     "wrong directory": ({"input": {"directory": "there"}}, None, "there/level5.gctx: input.level5: no such file"),

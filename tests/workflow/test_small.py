@@ -75,7 +75,7 @@ def test_tables_have_their_columns(results, target):
     assert methods.to_dict() == {"all": everywhere, "with_apc": everywhere | {"apc"}}
     assert curves["replicate"].unique().tolist() == [0, 1] and set(curves["quantile"]) == {0, 0.3}
     correlations = pd.read_csv(results / target / "correlations.csv")
-    assert set(correlations["by"]) == {"overall", "cell_iname", "pert_type", "dose", "n_replicates"}
+    assert set(correlations["by"]) == {"overall", "role", "cell_iname", "pert_type", "dose", "n_replicates"}
     assert set(correlations["similarity"]) == {"cosine", "dot", "projection", "l2"}
 
 
@@ -99,7 +99,11 @@ def test_cleaned_compendium_opens_in_cmappy_and_scanpy(results, target):
     assert len(dropped) + cleaned.n_obs == source.n_obs and dropped["reason"].str.contains("below").all()
     decision = json.loads((results / target / "cleaning.json").read_text())
     assert (decision["n_kept"], decision["n_dropped"]) == (cleaned.n_obs, len(dropped))
-    assert (cleaned.obs["cosine"] >= decision["threshold"]).all()
+    second = cleaned.obs["role"] != "source"
+    assert (cleaned.obs["cosine"][~second] >= decision["threshold"]).all()
+    assert (cleaned.obs["cosine"][second] >= decision["threshold_second"]).all()
+    calibration = pd.read_parquet(results / target / "calibration.parquet")
+    assert len(calibration) > 100 and 0 < decision["stability"] < 1
 
 
 def test_weights_are_those_behind_the_latent_space(results):
