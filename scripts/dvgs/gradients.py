@@ -6,95 +6,269 @@ loss with respect to y. With a target gradient (G, g),
     <g_i, g_target> = Σ_layers δ_iᵀ (G a_i + g)        ‖g_i‖² = Σ_layers ‖δ_i‖² (‖a_i‖² + 1)
 
 so one forward pass, one backward pass to the layers' outputs and one more product a layer give the exact
-cosine, dot product, projection and distance: about the cost of a training step.
+cosine, dot product, projection and distance: about the cost of a training step. `layers` has such rules for
+many layers. What has none falls back to gradients formed sample by sample, for those parameters alone.
 """
+
+import logging
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.autograd.graph import get_gradient_edge
+from torch.func import functional_call, grad_and_value, vmap
+
+from dvgs.layers import rule_for
+
+logger = logging.getLogger("dvgs")
+TRIAL = 8  # samples on which the rules are checked against autograd
+FORMED = 1 << 26  # numbers of per-sample gradients formed at once: 256 MiB
 
 
-def similarity(model, loss, x, y, target_gradient):
+def similarity(model, loss, x, y, target_gradient, grad_params=None):
     """How the gradient of each sample's loss compares with a target gradient.
 
-    model: a module whose trainable parameters all belong to Linear layers with (n, features) input.
-    loss(prediction, y): one loss per sample, shape (n,). target_gradient: what
-    torch.autograd.grad(target_loss, list(model.parameters())) returns.
+    model: any module whose samples, along dimension 0 of x and of its output, do not influence each other. It is used
+    in the mode it is in, so dropout draws one mask per sample when training. loss(prediction, y): one
+    loss per sample, shape (n,). target_gradient: what torch.autograd.grad(target_loss, list(model.parameters()))
+    returns, None for parameters without influence. grad_params: the names of the parameters to compare, by default
+    all that require gradients.
 
     Returns a dict of tensors of shape (n,): `cosine`; `dot`; `projection` of the sample's gradient on the
     target's (dot / ‖target‖); `l2`, the negative Euclidean distance, so that more is better throughout;
     `gradient_norm`; `loss`. Where a norm is zero, cosine and projection are zero. NaN in a sample stays
-    in that sample. Raises ValueError for a loss that is not per sample and NotImplementedError for
-    parameters outside Linear layers.
+    in that sample. `l2` is a difference of squares: what is closer to the target than the square root of the
+    rounding error shows a distance up to that (3e-4 of its norm in float32). Raises ValueError for a loss that is
+    not per sample, for a model without parameters to compare and for one whose samples influence each other,
+    like BatchNorm in training.
     """
-    gradient_of = _by_parameter(model, target_gradient)
-    layers = _linear_layers(model)
-    inputs, outputs = {}, {}
+    return GradientSimilarity(model, loss, grad_params)(x, y, target_gradient)
 
-    def keep(layer, arguments, output):
-        if layer in outputs:
-            raise NotImplementedError(f"{layer} is called twice in a forward pass")
-        if arguments[0].ndim != 2:
-            raise NotImplementedError(f"{layer} gets input of shape {tuple(arguments[0].shape)}")
-        inputs[layer], outputs[layer] = arguments[0].detach(), output
 
-    handles = [layer.register_forward_hook(keep) for layer in layers]
+class GradientSimilarity:
+    """`similarity` for many batches of one model: what the layers allow is found out once, on the first batch."""
+
+    def __init__(self, model, loss, grad_params=None):
+        self._model, self._loss = model, loss
+        named = dict(model.named_parameters())
+        if unknown := set(grad_params or ()) - set(named):
+            raise ValueError(f"the model has no parameter {sorted(unknown)[0]}; it has {', '.join(named)}")
+        self._names = {
+            p: name for name, p in named.items() if p.requires_grad and (grad_params is None or name in grad_params)
+        }
+        if not self._names:
+            raise ValueError("the model has no trainable parameters to compare")
+        self._rules, self._formed = _assign(model, self._names)
+        self._tried = self._draws = False  # whether the rules were checked, whether the model draws random numbers
+
+    def __call__(self, x, y, target_gradient):
+        """As `similarity`."""
+        gradient_of = self._by_parameter(target_gradient)
+        losses, dot, squared = self._sums(x, y, gradient_of)
+        target_squared = sum(g.square().sum() for g in gradient_of.values())
+        return _similarities(dot, squared, target_squared) | {"loss": losses}
+
+    def _by_parameter(self, target_gradient):
+        parameters = list(self._model.parameters())
+        if len(target_gradient) != len(parameters):
+            raise ValueError(f"{len(target_gradient)} target gradients for {len(parameters)} parameters")
+        return {
+            p: torch.zeros_like(p) if g is None else g.detach()
+            for p, g in zip(parameters, target_gradient, strict=True)
+            if p in self._names
+        }
+
+    def _sums(self, x, y, gradient_of):
+        _refuse_batch_statistics(self._model)
+        if not self._tried:
+            with torch.random.fork_rng(_cuda(x.device)), torch.autocast(x.device.type, enabled=False):
+                self._try(x, y)
+        if self._formed and self._draws:
+            # A second pass would draw other masks, so all parameters must come from one.
+            return self._form(x, y, gradient_of)
+        losses, calls = self._forward(x, y)
+        with torch.autocast(x.device.type, enabled=False):  # a caller's autocast is for the model; rules keep sums wide
+            dot, squared = torch.zeros_like(losses), torch.zeros_like(losses)
+            for layer, delta in self._deltas(losses, calls).items():
+                layer_dot, layer_squared = self._apply(layer, calls, delta, gradient_of)
+                dot += layer_dot
+                squared += layer_squared
+        if self._formed:
+            _, formed_dot, formed_squared = self._form(x, y, {p: gradient_of[p] for p in self._formed})
+            dot += formed_dot
+            squared += formed_squared
+        return losses.detach(), dot, squared
+
+    def _forward(self, x, y):
+        """Losses, and of every layer with a rule its input and the node of the graph that made its output."""
+        calls, unfit = {}, []
+
+        def keep(layer, arguments, keywords, output):
+            a = arguments[0] if arguments else keywords["input"]
+            if layer in calls or len(a) != len(x) or len(output) != len(x):
+                unfit.append(layer)
+            elif output.requires_grad:
+                # The node, not the tensor: an activation in place would turn the tensor into its own output.
+                calls[layer] = a.detach(), get_gradient_edge(output)
+
+        handles = [layer.register_forward_hook(keep, with_kwargs=True) for layer in self._rules]
+        try:
+            with torch.enable_grad(), _same_buffers(self._model):
+                losses = self._loss(self._model(x), y)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if losses.shape != (len(x),):
+            raise ValueError(f"loss gives shape {tuple(losses.shape)}; it must give one loss per sample, ({len(x)},)")
+        if unfit:
+            self._give_up(unfit)
+            return self._forward(x, y)
+        return losses, calls
+
+    @staticmethod
+    def _deltas(losses, calls, keep_graph=False):
+        # Only the layers' outputs are asked for, so autograd forms neither weight gradients nor the input's.
+        edges = [edge for _, edge in calls.values()]
+        if not edges:
+            return {}
+        deltas = torch.autograd.grad(losses.sum(), edges, retain_graph=keep_graph, allow_unused=True)
+        return {layer: delta for layer, delta in zip(calls, deltas, strict=True) if delta is not None}
+
+    def _apply(self, layer, calls, delta, gradient_of):
+        own = {name: gradient_of[p] for name, p in layer.named_parameters(recurse=False) if p in gradient_of}
+        with torch.no_grad():
+            return self._rules[layer](layer, calls[layer][0], delta, own)
+
+    def _try(self, x, y):
+        """Check every rule on a few samples against autograd, so that no use of a layer that rules
+        do not foresee (weights used elsewhere, samples along another dimension) gives a wrong number.
+
+        With c_i for the weights of the samples and g = Σ c_i g_i, Σ c_i <g_i, g> must be ‖g‖², layer by layer.
+        """
+        losses, _ = self._forward(x, y)
+        rows = losses.isfinite().nonzero().flatten()[:TRIAL]
+        if len(rows) == 0:
+            return
+        self._tried = True
+        x, y = x[rows], y[rows]
+        state = _random_state(x.device)
+        losses, calls = self._forward(x, y)
+        self._draws = not torch.equal(state, _random_state(x.device))
+        c = torch.linspace(1, 2, len(rows), device=losses.device, dtype=losses.dtype)
+        deltas = self._deltas(losses, calls, keep_graph=True)
+        gradients = torch.autograd.grad((c * losses).sum(), list(self._names), allow_unused=True)
+        gradient_of = {p: torch.zeros_like(p) if g is None else g for p, g in zip(self._names, gradients, strict=True)}
+        tolerance = 1e-8 if losses.dtype == torch.float64 else 1e-3  # TF32 is as coarse
+        # A gradient that is zero but for rounding, as of a bias before a norm, is no reason to mistrust a rule.
+        rounding = 1e-9 * sum(g.square().sum() for g in gradients if g is not None)
+        wrong = []
+        for layer in self._rules:
+            own = [gradient_of[p] for p in layer.parameters(recurse=False) if p in gradient_of]
+            truth = sum(g.square().sum() for g in own)
+            found = scale = torch.zeros_like(truth)
+            if layer in deltas:
+                dot, squared = self._apply(layer, calls, deltas[layer], gradient_of)
+                found, scale = (c * dot).sum(), (c * squared.sqrt()).sum() * truth.sqrt()
+            if (found - truth).abs() > tolerance * max(scale, truth, rounding):
+                wrong.append(layer)
+        self._give_up(wrong)
+        if self._formed:
+            names = ", ".join(self._names[p] for p in self._formed)
+            logger.warning("no rule fits %s: their gradients are formed sample by sample, which is slow", names)
+        if self._formed and not self._draws:
+            alone, _, _ = self._form(x, y, {p: torch.zeros_like(p) for p in self._formed})
+            if not torch.allclose(alone, losses, rtol=1e-3, atol=1e-6):
+                raise ValueError(
+                    "the loss of a sample changes with the samples beside it, so it has no gradient of its own; "
+                    "the samples must lie along dimension 0 and not influence each other"
+                )
+
+    def _give_up(self, layers):
+        for layer in layers:
+            if self._rules.pop(layer, None) is not None:
+                self._formed += [p for p in layer.parameters(recurse=False) if p in self._names]
+
+    def _form(self, x, y, gradient_of):
+        """Losses, dot products and squared norms from gradients that are formed, for the given parameters only."""
+        chosen, targets = list(gradient_of), list(gradient_of.values())
+        buffers = {name: b.clone() for name, b in self._model.named_buffers()}
+
+        def sample_loss(values, x, y):
+            values = dict(zip(chosen, values, strict=True))
+            # Every module's own names, as functional_call would lose the parameters of a module that has two.
+            state = {
+                f"{prefix}.{name}" if prefix else name: values.get(p, p.detach())
+                for prefix, module in self._model.named_modules()
+                for name, p in module.named_parameters(recurse=False)
+            }
+            prediction = functional_call(self._model, state | buffers, (x[None],), tie_weights=False)
+            return self._loss(prediction, y[None])[0]
+
+        def sample(x, y):
+            gradients, value = grad_and_value(sample_loss)([p.detach() for p in chosen], x, y)
+            dot = sum((g * target).sum() for g, target in zip(gradients, targets, strict=True))
+            return value, dot, sum(g.square().sum() for g in gradients)
+
+        size = max(1, FORMED // sum(target.numel() for target in targets))
+        try:
+            return vmap(sample, randomness="different", chunk_size=size)(x, y)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # something in the model that vmap cannot batch
+            return self._form_singly(x, y, gradient_of)
+
+    def _form_singly(self, x, y, gradient_of):
+        found = []
+        for sample in range(len(x)):
+            with torch.enable_grad(), _same_buffers(self._model):
+                value = self._loss(self._model(x[sample, None]), y[sample, None])[0]
+            gradients = torch.autograd.grad(value, list(gradient_of), allow_unused=True)
+            pairs = [(g, t) for g, t in zip(gradients, gradient_of.values(), strict=True) if g is not None]
+            zero = torch.zeros_like(value)
+            dot, squared = sum(((g * t).sum() for g, t in pairs), zero), sum((g.square().sum() for g, _ in pairs), zero)
+            found.append((value.detach(), dot.detach(), squared.detach()))
+        return tuple(torch.stack(parts) for parts in zip(*found, strict=True))
+
+
+def _assign(model, names):
+    """The layers with a rule, and the parameters that are left without one: of other modules, or of two layers."""
+    owners = {p: [] for p in names}
+    for module in model.modules():
+        for p in module.parameters(recurse=False):
+            if p in owners:
+                owners[p].append(module)
+    unruled = {m for modules in owners.values() if len(modules) > 1 or rule_for(modules[0]) is None for m in modules}
+    rules = {m: rule_for(m) for modules in owners.values() for m in modules if m not in unruled}
+    return rules, [p for p, modules in owners.items() if any(m in unruled for m in modules)]
+
+
+def _refuse_batch_statistics(model):
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
+            raise ValueError(
+                f"{name or 'the model'} is a BatchNorm that uses the statistics of the batch, so a sample has no "
+                "gradient of its own; use GroupNorm or LayerNorm, or put it into evaluation with .eval()"
+            )
+
+
+@contextmanager
+def _same_buffers(model):
+    """Whatever a forward pass writes to buffers, running statistics say, is undone."""
+    before = [(buffer, buffer._version, buffer.clone()) for buffer in model.buffers()]
     try:
-        losses = loss(model(x), y)
+        yield
     finally:
-        for handle in handles:
-            handle.remove()
-    if losses.shape != (len(x),):
-        raise ValueError(f"loss gives shape {tuple(losses.shape)}; it must give one loss per sample, ({len(x)},)")
-    # Only the layers' outputs are asked for, so autograd forms neither weight gradients nor the input's.
-    deltas = torch.autograd.grad(losses.sum(), [outputs[layer] for layer in layers])
-
-    dot, squared_norm = torch.zeros_like(losses), torch.zeros_like(losses)
-    with torch.no_grad():
-        for layer, delta in zip(layers, deltas, strict=True):
-            layer_dot, layer_squared = _linear(layer, inputs[layer], delta, gradient_of)
-            dot += layer_dot
-            squared_norm += layer_squared
-    target_squared = sum(g.square().sum() for g in gradient_of.values())
-    return _similarities(dot.detach(), squared_norm.detach(), target_squared) | {"loss": losses.detach()}
+        for buffer, version, value in before:
+            if buffer._version != version:
+                buffer.copy_(value)
 
 
-def _by_parameter(model, target_gradient):
-    parameters = list(model.parameters())
-    if len(target_gradient) != len(parameters):
-        raise ValueError(f"{len(target_gradient)} target gradients for {len(parameters)} parameters")
-    return {
-        parameter: gradient.detach()
-        for parameter, gradient in zip(parameters, target_gradient, strict=True)
-        if parameter.requires_grad
-    }
+def _cuda(device):
+    return [device] if device.type == "cuda" else []
 
 
-def _linear_layers(model):
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear) and any(p.requires_grad for p in m.parameters())]
-    covered = {p for layer in layers for p in layer.parameters()}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and parameter not in covered:
-            raise NotImplementedError(f"parameter {name} is not in a Linear layer")
-    if not layers:
-        raise ValueError("the model has no trainable parameters")
-    return layers
-
-
-def _linear(layer, a, delta, gradient_of):
-    dot, delta_squared = 0, delta.square().sum(1)
-    squared = 0
-    if layer.weight.requires_grad:
-        gradient = gradient_of[layer.weight]
-        # Both orders cost the same product; the elementwise rest runs over the narrower side.
-        if layer.out_features <= layer.in_features:
-            dot = dot + ((a @ gradient.T) * delta).sum(1)
-        else:
-            dot = dot + ((delta @ gradient) * a).sum(1)
-        squared = squared + delta_squared * a.square().sum(1)
-    if layer.bias is not None and layer.bias.requires_grad:
-        dot = dot + delta @ gradient_of[layer.bias]
-        squared = squared + delta_squared
-    return dot, squared
+def _random_state(device):
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def _similarities(dot, squared_norm, target_squared):

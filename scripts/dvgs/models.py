@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dvgs.errors import InputError
@@ -41,7 +42,7 @@ def make_autoencoder(n_genes, hidden, latent, seed):
 
 def reconstruction_loss(prediction, y):
     """Mean squared error of every profile over its genes, (n,)."""
-    return (prediction - y).square().mean(dim=1)
+    return F.mse_loss(prediction, y, reduction="none").mean(dim=1)  # one pass less than a difference and its square
 
 
 def pick_device(name):

@@ -1,0 +1,203 @@
+"""Rules: what a layer adds to every sample's dot product with the target gradient and to its squared gradient norm.
+
+A rule gets the layer, its input a (n, ...), the gradient δ (n, ...) of every sample's loss with respect to the
+layer's output, and the target gradients of those of its parameters that count, by name ("weight", "bias").
+It returns (dot, squared), each (n,).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SLAB = 1 << 22  # numbers held at once where positions are unfolded: 16 MiB, about a cache
+
+
+def rule_for(layer):
+    """The rule of a layer, or None. Subclasses have none, for they may do anything."""
+    if type(layer) is nn.Embedding and (layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse):
+        return None
+    return RULES.get(type(layer))
+
+
+def linear(layer, a, delta, gradient):
+    """y = W a + b: g_i = δ_i a_iᵀ, so <g_i, G> = δ_iᵀ G a_i and ‖g_i‖² = ‖δ_i‖² ‖a_i‖²."""
+    if a.ndim > 2:
+        return _linear_on_sequence(a.flatten(1, -2), delta.flatten(1, -2), gradient)
+    squared_delta = _squared(delta)
+    dot, squared = 0, 0
+    if "weight" in gradient:
+        target = gradient["weight"].to(delta.dtype)
+        # Both orders cost the same product; the elementwise rest runs over the narrower side.
+        if layer.out_features <= layer.in_features:
+            products = (a.to(delta.dtype) @ target.T).mul_(delta)
+        else:
+            products = (delta @ target).mul_(a)
+        dot = products.sum(1, dtype=_wide(delta))
+        squared = squared_delta * _squared(a)
+    if "bias" in gradient:
+        dot = dot + delta @ gradient["bias"].to(delta.dtype)
+        squared = squared + squared_delta
+    return dot, squared
+
+
+def _linear_on_sequence(a, delta, gradient):
+    def positions(rows):
+        return a[rows].mT.to(delta.dtype), delta[rows].mT
+
+    return _sum(_weight(positions, len(a), gradient, groups=1), _bias(delta.mT, gradient))
+
+
+def convolution(layer, a, delta, gradient):
+    """A linear map of patches, the sum over positions: unfolded, it is a Linear on a sequence."""
+    a, delta, kernel, stride, padding, dilation = _in_2d(layer, a, delta)
+    padded = F.pad(a.to(delta.dtype), padding, "constant" if layer.padding_mode == "zeros" else layer.padding_mode)
+
+    def positions(rows):
+        return F.unfold(padded[rows], kernel, dilation, 0, stride), delta[rows].flatten(2)
+
+    return _sum(_weight(positions, len(a), gradient, layer.groups), _bias(delta, gradient))
+
+
+def transposed_convolution(layer, a, delta, gradient):
+    """The mirror image: patches of δ meet the input at one position each."""
+    a, delta, kernel, stride, padding, dilation = _in_2d(layer, a, delta)
+    padded = F.pad(delta, padding)
+    shape = [
+        (size - d * (k - 1) - 1) // s + 1
+        for size, k, s, d in zip(padded.shape[2:], kernel, stride, dilation, strict=True)
+    ]
+
+    def positions(rows):
+        patches = F.unfold(padded[rows], kernel, dilation, 0, stride).unflatten(2, shape)
+        # Output padding of a stride or more makes room for patches that belong to no input.
+        patches = patches[..., : a.shape[2], : a.shape[3]].flatten(2)
+        return patches, a[rows].to(delta.dtype).flatten(2)
+
+    return _sum(_weight(positions, len(a), gradient, layer.groups), _bias(delta, gradient))
+
+
+def embedding(layer, a, delta, gradient):
+    """Row k of g_i is the sum of δ_i over the positions that hold k."""
+    a, delta = a.reshape(len(a), -1), delta.reshape(len(a), -1, delta.shape[-1])
+    if layer.padding_idx is not None:
+        delta = delta * (a != layer.padding_idx)[..., None]
+    dot = (gradient["weight"].to(delta.dtype)[a] * delta).sum((1, 2), dtype=_wide(delta))
+    same = a[:, :, None] == a[:, None, :]
+    return dot, ((delta @ delta.mT) * same).sum((1, 2), dtype=_wide(delta))
+
+
+def layer_norm(layer, a, delta, gradient):
+    """y = w x̂ + b, so g_i is the sum of δ_i x̂_i and of δ_i over positions, and small enough to form."""
+    normed, shape = F.layer_norm(a, layer.normalized_shape, eps=layer.eps), (len(a), -1, *layer.normalized_shape)
+    return _affine((delta * normed).reshape(shape).sum(1), delta.reshape(shape).sum(1), gradient)
+
+
+def group_norm(layer, a, delta, gradient):
+    return _affine_of_channels(F.group_norm(a, layer.num_groups, eps=layer.eps), delta, gradient)
+
+
+def instance_norm(layer, a, delta, gradient):
+    if layer.training or not layer.track_running_stats:
+        return _affine_of_channels(F.instance_norm(a, eps=layer.eps), delta, gradient)
+    return batch_norm(layer, a, delta, gradient)
+
+
+def batch_norm(layer, a, delta, gradient):
+    """With running statistics, as in evaluation; a batch's own statistics are refused before it comes to this."""
+    return _affine_of_channels(F.batch_norm(a, layer.running_mean, layer.running_var, eps=layer.eps), delta, gradient)
+
+
+RULES = {
+    nn.Linear: linear,
+    nn.Conv1d: convolution,
+    nn.Conv2d: convolution,
+    nn.ConvTranspose1d: transposed_convolution,
+    nn.ConvTranspose2d: transposed_convolution,
+    nn.Embedding: embedding,
+    nn.LayerNorm: layer_norm,
+    nn.GroupNorm: group_norm,
+    nn.InstanceNorm1d: instance_norm,
+    nn.InstanceNorm2d: instance_norm,
+    nn.InstanceNorm3d: instance_norm,
+    nn.BatchNorm1d: batch_norm,
+    nn.BatchNorm2d: batch_norm,
+    nn.BatchNorm3d: batch_norm,
+}
+
+
+def _weight(positions, n, gradient, groups):
+    """For g_i = Σ_s outer_is inner_isᵀ, where positions(rows) gives inner (rows, i, s) and outer (rows, o, s).
+
+    The norm comes from g_i itself or from Σ_st <inner_s, inner_t> <outer_s, outer_t>, whichever is smaller to hold
+    and to compute. Channels come in `groups` that do not meet.
+    """
+    if "weight" not in gradient:
+        return 0, 0
+    inner, outer = (part.unflatten(1, (groups, -1)) for part in positions(slice(0, 1)))
+    (i, s), o = inner.shape[2:], outer.shape[2]
+    target = gradient["weight"].reshape(groups, o, i).to(outer.dtype)
+    by_gram = s * (i + o) <= i * o
+    rows = max(1, SLAB // (groups * (s * (i + o) + (s * s if by_gram else i * o))))
+    found = []
+    for start in range(0, n, rows):
+        inner, outer = (part.unflatten(1, (groups, -1)) for part in positions(slice(start, start + rows)))
+        if by_gram:
+            dots, squares = (target @ inner) * outer, (inner.mT @ inner) * (outer.mT @ outer)
+        else:
+            g = outer @ inner.mT
+            dots, squares = g * target, g.square()
+        found.append([part.sum((1, 2, 3), dtype=_wide(part)) for part in (dots, squares)])
+    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+
+
+def _bias(delta, gradient):
+    """delta: (n, channels, ...)."""
+    return _formed(_over_positions(delta), gradient["bias"]) if "bias" in gradient else (0, 0)
+
+
+def _affine(weight, bias, gradient):
+    gradients = {"weight": weight, "bias": bias}
+    return _sum(*(_formed(gradients[name], target) for name, target in gradient.items()))
+
+
+def _affine_of_channels(normed, delta, gradient):
+    return _affine(_over_positions(delta * normed), _over_positions(delta), gradient)
+
+
+def _over_positions(delta):
+    return delta.reshape(*delta.shape[:2], -1).sum(2, dtype=_wide(delta))
+
+
+def _formed(gradients, target):
+    """The two sums for gradients that are at hand, (n, ...)."""
+    gradients = gradients.flatten(1).to(_wide(gradients))
+    return gradients @ target.flatten().to(gradients.dtype), _squared(gradients)
+
+
+def _sum(*pairs):
+    return tuple(sum(parts) for parts in zip(*pairs, strict=True))
+
+
+def _squared(rows):
+    return torch.linalg.vector_norm(rows, dim=1, dtype=_wide(rows)).square_()
+
+
+def _wide(tensor):
+    """Sums of half precision numbers are taken in single precision."""
+    return torch.float32 if tensor.dtype in (torch.bfloat16, torch.float16) else tensor.dtype
+
+
+def _in_2d(layer, a, delta):
+    """Input, δ and geometry of a one- or two-dimensional convolution as those of a two-dimensional one."""
+    kernel, stride, dilation, padding = layer.kernel_size, layer.stride, layer.dilation, layer.padding
+    if padding == "valid":
+        padding = (0,) * len(kernel)
+    if padding == "same":
+        whole = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        padding = [(p // 2, p - p // 2) for p in whole]
+    else:
+        padding = [(p, p) for p in padding]
+    if len(kernel) == 1:
+        a, delta, padding = a[:, :, None], delta[:, :, None], [(0, 0), *padding]
+        kernel, stride, dilation = (1, *kernel), (1, *stride), (1, *dilation)
+    return a, delta, kernel, stride, [*padding[1], *padding[0]], dilation
