@@ -10,10 +10,10 @@ import torch
 
 from dvgs.cleaning import choose_quantile, cut, r2_at, stability, train_final
 from dvgs.compendium import write_h5ad
+from dvgs.devices import pick_device
 from dvgs.files import write_csv, written_whole
 from dvgs.gctx import write_gctx
 from dvgs.jobs import job
-from dvgs.models import pick_device
 from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
 

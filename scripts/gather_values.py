@@ -1,17 +1,18 @@
-"""Join the shards: one row per profile, in the order of the compendium."""
+"""Join the shards: one row per profile, in the order of the compendium; and say how sure their ranking is."""
 
 import pandas as pd
 
-from dvgs.files import write_parquet
+from dvgs.files import write_csv, write_parquet
 from dvgs.jobs import job
 from dvgs.values import gather
 
 
 def main(input, output):
     shards = [pd.read_parquet(path) for path in input.shards]
-    values, calibration = gather(shards, pd.read_parquet(input.split)["profile_id"])
+    values, calibration, convergence = gather(shards, pd.read_parquet(input.split)["profile_id"])
     write_parquet(output.values, values)
     write_parquet(output.calibration, calibration)
+    write_csv(output.convergence, convergence)
 
 
 if __name__ == "__main__":

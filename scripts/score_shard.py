@@ -3,36 +3,46 @@
 Some source profiles are valued along the second, too; their role there is "calibration".
 """
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import torch
 
+from dvgs.devices import pick_device
 from dvgs.files import write_parquet
 from dvgs.jobs import job
-from dvgs.models import pick_device
+from dvgs.models import reconstruction_loss
 from dvgs.profiles import Profiles
+from dvgs.scoring import plan_shard, score
 from dvgs.splits import calibration_rows, valued_rows
 from dvgs.trajectory import Trajectory
-from dvgs.valuation import plan_shard, score
 
 
-def main(input, output, shard, n_shards, device):
-    device = pick_device(device)
+def main(input, output, shard, n_shards, precision, device):
     split = pd.read_parquet(input.split)
-    parts = []
+    parts = Path(output.values).with_name(f".{shard}.parts")  # a job that was killed finds its finished windows there
+    found = []
     with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
         for draw, path in (("first", input.first), ("second", input.second)):
             rows = valued_rows(split, draw)
             if draw == "second":
                 rows = np.sort(np.concatenate([rows, calibration_rows(split)]))
             start, stop = plan_shard(len(rows), shard, n_shards)
-            rows = rows[start:stop]
-            with Trajectory(path, device) as trajectory:
-                values = score(trajectory, lambda a, b, rows=rows: profiles.rows(rows[a:b]), len(rows), device=device)
-            who = split.iloc[rows][["profile_id", "role"]].reset_index(drop=True)
+
+            def read(first, last, rows=rows):
+                x = torch.from_numpy(profiles.rows(rows[first:last]))
+                return x, x
+
+            with Trajectory(path, device=pick_device(device)) as trajectory:
+                values = score(trajectory, reconstruction_loss, read, start, stop, precise=precision, parts=parts)
+            who = split.iloc[rows[start:stop]][["profile_id", "role"]].reset_index(drop=True)
             if draw == "second":
                 who["role"] = who["role"].replace("source", "calibration")
-            parts.append(pd.concat([who, values], axis=1))
-    write_parquet(output.values, pd.concat(parts, ignore_index=True))
+            found.append(pd.concat([who, values], axis=1))
+    write_parquet(output.values, pd.concat(found, ignore_index=True))
+    shutil.rmtree(parts, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import pandas as pd
 import torch
 
 from dvgs.curves import trace_curve
+from dvgs.devices import pick_device
 from dvgs.files import write_csv
 from dvgs.jobs import job
-from dvgs.models import pick_device
 from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed, generator
 

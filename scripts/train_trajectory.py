@@ -1,23 +1,34 @@
 """Train the autoencoder on both targets and keep every step."""
 
+from pathlib import Path
+
 import pandas as pd
 import torch
 
+from dvgs.devices import pick_device
 from dvgs.jobs import job
-from dvgs.models import pick_device
+from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
-from dvgs.splits import target_rows
+from dvgs.splits import calibration_rows, target_rows
 from dvgs.trajectory import record_trajectory
 
 
 def main(input, output, target, model, trajectory, device, seed):
-    split = pd.read_parquet(input.split)
+    split, device = pd.read_parquet(input.split), pick_device(device)
     with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
-        for draw, path in (("first", output.first), ("second", output.second)):
-            x = torch.from_numpy(profiles.rows(target_rows(split, draw))).to(pick_device(device))
+        pilot = torch.from_numpy(profiles.rows(calibration_rows(split))).to(device)
+        # Snakemake removes the outputs of a job that was killed, so they get their names when both are there.
+        paths = {draw: Path(path).with_name(f".{draw}.h5") for draw, path in output.items()}
+        for draw, path in paths.items():
+            x = torch.from_numpy(profiles.rows(target_rows(split, draw))).to(device)
             draw_seed = derive_seed(seed, "trajectory", target, draw)
-            record_trajectory(path, x, **model, **trajectory, seed=draw_seed)
+            network = make_autoencoder(x.shape[1], **model, seed=draw_seed).to(device)
+            record_trajectory(
+                path, network, reconstruction_loss, x, x, **trajectory, pilot=(pilot, pilot), seed=draw_seed
+            )
+    for draw, path in paths.items():
+        path.replace(output[draw])
 
 
 if __name__ == "__main__":

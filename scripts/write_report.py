@@ -34,6 +34,7 @@ def main(input, output, config, targets, similarity):
         "replicate_ledger": pd.read_csv(input.replicate_ledger, sep="\t", dtype=str),
         "apc": apc,
         "values": tables(input.values, pd.read_parquet),
+        "convergence": tables(input.convergence, pd.read_csv),
         "curves": tables(input.curves, pd.read_csv),
         "correlations": tables(input.correlations, pd.read_csv),
         "truth": tables(input.truth, pd.read_csv) if input.truth else None,

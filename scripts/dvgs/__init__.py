@@ -1,0 +1,20 @@
+"""Data valuation with gradient similarity (DVGS, arXiv 2405.08217), exact and without per-sample gradients.
+
+`dvgs.value` values the samples of any PyTorch model, `dvgs.gradients.similarity` is the engine under it,
+`python -m dvgs` the same from a shell.
+"""
+
+import importlib
+
+
+def __getattr__(name):
+    # Not imported at once, for a job that reads a table should not wait for torch.
+    if name == "value":
+        return importlib.import_module("dvgs.valuation").value
+    if name == "gradients":
+        return importlib.import_module("dvgs.gradients")
+    raise AttributeError(f"module 'dvgs' has no attribute {name!r}")
+
+
+def __dir__():
+    return ["gradients", "value"]

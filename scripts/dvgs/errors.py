@@ -1,7 +1,7 @@
 """What a user did not mean to hand us, said in one line."""
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """An input that cannot be used.
 
     Prints as one line that names the file, the field, what is wrong and what to do. Jobs and the

@@ -49,6 +49,10 @@ class Progress:
         self._what, self._total, self._done = what, total, 0
         self._start = self._last = time.monotonic()
 
+    def skip(self, n):
+        """What was done already counts neither as done nor as left."""
+        self._total -= n
+
     def advance(self, n=1):
         self._done += n
         now = time.monotonic()

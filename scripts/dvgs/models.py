@@ -1,12 +1,10 @@
-"""The models: the published autoencoder, with sizes of the user's choice."""
+"""The models: the published autoencoder, with sizes of the user's choice, and a classifier."""
 
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-from dvgs.errors import InputError
 
 
 class Autoencoder(nn.Module):
@@ -18,6 +16,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, n_genes, hidden=(256, 256), latent=64):
         super().__init__()
+        self.architecture = {"n_genes": n_genes, "hidden": list(hidden), "latent": latent}
         sizes = [n_genes, *hidden, latent]
         self.encoder = _mlp(sizes)
         self.decoder = _mlp(sizes[::-1])
@@ -40,15 +39,13 @@ def make_autoencoder(n_genes, hidden, latent, seed):
         return Autoencoder(n_genes, hidden, latent)
 
 
+def make_classifier(n_features, hidden, n_classes, seed):
+    """A multilayer perceptron with Mish between its layers; input (n, features), output (n, classes)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _mlp([n_features, *hidden, n_classes])
+
+
 def reconstruction_loss(prediction, y):
     """Mean squared error of every profile over its genes, (n,)."""
     return F.mse_loss(prediction, y, reduction="none").mean(dim=1)  # one pass less than a difference and its square
-
-
-def pick_device(name):
-    """The torch device for "auto" (CUDA where there is one), "cpu" or "cuda"."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("config", "device", "torch finds no CUDA device here", "say auto or cpu")
-    return torch.device(name)

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dvgs import plots
 
 FDR = 0.05
+STABLE = 0.99  # rank correlation of half the steps with all from which a training was long enough
 NAMED = 20  # unusable replicates, by name
 LINES = 10  # of the summary
 PUBLISHED = {"general": -0.031, "high_apc": 0.861}  # Pearson of DVGS and APC, Evans et al. 2024
@@ -27,6 +28,7 @@ def render_report(
     replicate_ledger,
     apc,
     values,
+    convergence,
     curves,
     correlations,
     truth,
@@ -36,15 +38,17 @@ def render_report(
     """The report as one HTML page that holds its pictures and asks nothing of any other host.
 
     similarity: the DVGS similarity used as the value. n_input: profiles in the input. ledger, replicate_ledger, apc:
-    tables of the compendium. values, curves, correlations, cleaning, umaps: {target: table or decision}, in the order
-    of the page; truth: the same, or None where no faults were planted. Their columns are those of the result files.
+    tables of the compendium. values, convergence, curves, correlations, cleaning, umaps: {target: table or decision},
+    in the order of the page; truth: the same, or None where no faults were planted. Their columns are those of the
+    result files.
     """
     targets = []
     for name, facts in _facts(similarity, curves, correlations, truth, cleaning).items():
         figures = _figures(facts, apc, values[name], curves[name], correlations[name], truth and truth[name])
         figures["umap"] = plots.umap_figure(umaps[name], similarity)
         pictures = {kind: _picture(figure, f"{name}, {kind}") for kind, figure in figures.items()}
-        targets.append({"facts": facts, "pictures": pictures, "planted": _noise_rows(truth and truth[name])})
+        parts = {"planted": _noise_rows(truth and truth[name]), "convergence": _convergence_facts(convergence[name])}
+        targets.append({"facts": facts, "pictures": pictures} | parts)
     return _template().render(
         compendium=compendium,
         similarity=similarity,
@@ -111,6 +115,19 @@ def _facts(similarity, curves, correlations, truth, cleaning):
             "found": _found_noise(truth and truth[name]),
         }
     return facts
+
+
+def _convergence_facts(convergence):
+    """What ranking by fewer steps would have changed, and what to do about it."""
+    found = convergence.set_index("steps")["spearman"].to_dict()
+    half = found["half"]
+    if half >= STABLE:
+        advice = "long enough: half as many steps would have ranked the profiles alike"
+    else:
+        advice = (
+            f"not settled: make trajectory.epochs larger, or trajectory.stable {STABLE:g}, to be surer of the ranks"
+        )
+    return {"n_steps": int(convergence["n_steps"].max()), "spearman": found, "advice": advice}
 
 
 def _r2_at_random(curves, quantile):

@@ -1,29 +1,41 @@
 """How models are trained, and R² in one pass."""
 
+from itertools import islice
+
 import torch
+
+from dvgs.devices import seed_device
+from dvgs.seeds import derive_seed
 
 BLOCK = 8192
 
 
-def fit(model, loss, x, y, *, steps, batch_size, learning_rate, seed, before_step=None):
-    """Train with Adam for a number of steps; epochs are shuffled by `seed`.
+def make_optimizer(model, learning_rate):
+    return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+
+
+def fit(model, loss, x, y, *, steps, batch_size, learning_rate, seed, before_step=None, optimizer=None, start=0):
+    """Train with Adam for a number of steps; epochs are shuffled by `seed`, and so are the masks of dropout.
 
     x, y: tensors on the model's device. loss(prediction, y) gives one loss per sample; its mean over the
-    batch is minimised. A batch_size of n or more trains on everything at once. before_step(step, loss)
-    is called when the gradients of a step are there and the parameters have not moved yet.
+    batch is minimised. A batch_size of n or more trains on everything at once. The model stays in the mode it is in.
+    before_step(step, loss) is called when the gradients of a step are there and the parameters have not moved yet;
+    if it returns true, training ends there. With the optimizer and the parameters of an interrupted training,
+    and the step at which it stood as `start`, it goes on as if nothing had happened.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    batches = _batches(len(x), batch_size, seed)
-    model.train()
-    for step in range(steps):
-        rows = next(batches).to(x.device)
-        optimizer.zero_grad()
-        batch = x[rows]
-        batch_loss = loss(model(batch), batch if y is x else y[rows]).mean()
-        batch_loss.backward()
-        if before_step is not None:
-            before_step(step, batch_loss)
-        optimizer.step()
+    optimizer = optimizer or make_optimizer(model, learning_rate)
+    batches = islice(_batches(len(x), batch_size, seed), start, None)
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        for step in range(start, steps):
+            seed_device(x.device, derive_seed(seed, "step", step))
+            rows = next(batches).to(x.device)
+            optimizer.zero_grad()
+            batch = x[rows]
+            batch_loss = loss(model(batch), batch if y is x else y[rows]).mean()
+            batch_loss.backward()
+            if before_step is not None and before_step(step, batch_loss):
+                break
+            optimizer.step()
     return model
 
 

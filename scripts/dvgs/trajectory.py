@@ -1,65 +1,252 @@
 """The trajectory: the parameters visited while a model is trained on the target, and the target's gradients.
 
 It is a file, so that profiles can be scored in independent jobs, by the same numbers, at any later time.
+A recording that was killed goes on where it was, to the same bytes: see `_Recording`.
 """
 
 import json
+import logging
+import math
+import os
+import time
+from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from scipy.stats import spearmanr
+from torch.nn.utils import parameters_to_vector
 
-from dvgs.files import written_whole
+from dvgs.errors import InputError
+from dvgs.files import digest, written_whole
+from dvgs.gradients import GradientSimilarity
 from dvgs.jobs import Progress
-from dvgs.models import Autoencoder, make_autoencoder, reconstruction_loss
-from dvgs.training import fit, steps_per_epoch
+from dvgs.models import Autoencoder
+from dvgs.seeds import derive_seed
+from dvgs.training import fit, make_optimizer, steps_per_epoch
+
+logger = logging.getLogger("dvgs")
+SNAPSHOT_SECONDS = 10
 
 
-def record_trajectory(path, x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
-    """Train an autoencoder on the target and write every step to an HDF5 file.
+def record_trajectory(
+    path,
+    model,
+    loss,
+    x,
+    y,
+    *,
+    epochs,
+    batch_size,
+    learning_rate,
+    seed,
+    restarts=1,
+    every=1,
+    stable=None,
+    pilot=None,
+    grad_params=None,
+):
+    """Train a model on the target and write what it went through to an HDF5 file.
 
-    x: the target's profiles, (n, genes) float32 tensor on the device to train on. The similarity is taken
-    before each step, so row 0 is the random start (arXiv 2405.08217, algorithm 1). Datasets: `parameters` and
-    `gradients` (steps, parameters) float32, and `loss` (steps,), the target's loss.
+    x, y: the target, tensors on the model's device. The similarity is to be taken before each step, so row 0 is the
+    start (arXiv 2405.08217, algorithm 1); of all steps every `every`-th is written. The first run starts from the
+    model as it is, each further restart from weights drawn anew. With `stable`, the first run ends before its epochs
+    once the ranking of the pilot, a pair of tensors (x, y) from the source, is that stable (rank_agreement); further
+    restarts are as long.
+
+    Datasets: `parameters` and `gradients` (rows, parameters) and the target's `loss` (rows,), restart after restart,
+    and `n_rows` (1,), the rows of one restart. What was recorded from the same inputs before, or begun and killed,
+    is not recorded again. Raises InputError when the loss stops being finite.
     """
-    architecture = {"n_genes": x.shape[1], "hidden": list(hidden), "latent": latent}
-    model = make_autoencoder(**architecture, seed=seed).to(x.device)
-    steps = epochs * steps_per_epoch(len(x), batch_size)
-    n_parameters = sum(p.numel() for p in model.parameters())
-    progress = Progress("training on the target, steps", steps)
-    with written_whole(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs["architecture"] = json.dumps(architecture)
-        parameters = file.create_dataset("parameters", (steps, n_parameters), np.float32)
-        gradients = file.create_dataset("gradients", (steps, n_parameters), np.float32)
-        losses = file.create_dataset("loss", (steps,), np.float32)
+    n_steps = epochs * steps_per_epoch(len(x), batch_size)
+    settings = (epochs, batch_size, learning_rate, seed, restarts, every, stable, grad_params and sorted(grad_params))
+    what = (torch.__version__, x.device.type, repr(model), settings)
+    key = digest(what, *model.state_dict().values(), x, y, *(pilot or ()))
+    if _is_recorded(path, key):
+        return
+    recording = _Recording(path, key, model, restarts, -(-n_steps // every), len(pilot[0]) if stable else 0)
+    engine = GradientSimilarity(model, loss, grad_params)
+    progress = Progress("training on the target, steps", n_steps * (restarts - recording.restart) - recording.step)
 
-        def before_step(step, loss):
-            parameters[step] = parameters_to_vector(model.parameters()).detach().cpu().numpy()
-            gradients[step] = parameters_to_vector(p.grad for p in model.parameters()).cpu().numpy()
-            losses[step] = loss.item()
+    for restart in range(recording.restart, restarts):
+        if restart > 0:
+            _draw_anew(model, derive_seed(seed, "restart", restart))
+        optimizer = make_optimizer(model, learning_rate)
+        start = recording.restore(model, optimizer)
+
+        def before_step(step, batch_loss, restart=restart, optimizer=optimizer):
             progress.advance()
+            if step % every:
+                return False
+            row, value = step // every, batch_loss.item()
+            if not math.isfinite(value):
+                problem = f"the target's loss is {value} at step {step}"
+                raise InputError("trajectory", "learning_rate", problem, "lower it or scale the data")
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+            recording.write(restart * recording.n_rows + row, model, gradients, value)
+            if stable and restart == 0:
+                recording.pilot[row] = engine(*pilot, gradients)["cosine"].cpu()
+                if _is_checkpoint(row + 1) and rank_agreement(recording.pilot[: row + 1]) >= stable:
+                    logger.info("after %d of %d steps the ranking is stable to %g", step + 1, n_steps, stable)
+                    recording.n_rows = row + 1
+                    return True
+            recording.snapshot(restart, step, model, optimizer)
+            return False
 
         fit(
             model,
-            reconstruction_loss,
+            loss,
             x,
-            x,
-            steps=steps,
+            y,
+            steps=recording.n_rows * every if restart > 0 else n_steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
-            seed=seed,
+            seed=derive_seed(seed, "order", restart),
             before_step=before_step,
+            optimizer=optimizer,
+            start=start,
         )
-    return model
+        if stable and restart == 0 and recording.n_rows * every >= n_steps:
+            reached = rank_agreement(recording.pilot)
+            logger.warning("after all %d steps the ranking is stable to %.4f, not %g", n_steps, reached, stable)
+    recording.finish()
+
+
+def _is_recorded(path, key):
+    if not Path(path).exists():
+        return False
+    with h5py.File(path, "r") as file:
+        return file.attrs["key"] == key
+
+
+def rank_agreement(cosines):
+    """Spearman correlation over samples of the mean over all rows of (rows, n) and the mean over their first half."""
+    half = np.mean(cosines[: max(1, len(cosines) // 2)], axis=0, dtype=np.float64)
+    return spearmanr(half, np.mean(cosines, axis=0, dtype=np.float64)).statistic
+
+
+def _is_checkpoint(rows):
+    """Whether to look at the ranking: from 16 rows on, whenever they have become 4 % more."""
+    return rows >= 16 and math.floor(20 * math.log2(rows)) > math.floor(20 * math.log2(rows - 1))
+
+
+def _draw_anew(model, seed):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        for name, module in model.named_modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+            elif list(module.parameters(recurse=False)):
+                problem = f"{name or type(module).__name__} cannot draw its weights anew for a restart"
+                raise InputError("model", "restarts", problem, "give it a method reset_parameters() or say restarts=1")
+
+
+class _Recording:
+    """The file of a trajectory while it is written.
+
+    Its HDF5 structure is written once; then rows go straight to their places in the file, which a kill cannot
+    spoil. A snapshot of parameters and optimizer beside it, every few seconds, says where to go on: the
+    rows after it are written again, with the same numbers.
+    """
+
+    def __init__(self, path, key, model, restarts, max_rows, n_pilot):
+        self._path = Path(path)
+        self._partial = self._path.with_name(f".partial.{self._path.name}")
+        self._snapshot = self._path.with_name(f".snapshot.{self._path.name}")
+        self._last = time.monotonic()
+        self._state = self._read_snapshot(key)
+        self._key = key
+        if self._state is None:
+            self._snapshot.unlink(missing_ok=True)
+            n = sum(p.numel() for p in model.parameters())
+            dtype = np.float64 if next(model.parameters()).dtype == torch.float64 else np.float32
+            shapes = {name: ((restarts * max_rows, n), dtype) for name in ("parameters", "gradients")}
+            shapes |= {"loss": ((restarts * max_rows,), dtype), "n_rows": ((1,), np.int64)}
+            shapes["pilot"] = ((max_rows, n_pilot), np.float32)
+            attributes = {"key": key, "restarts": restarts}
+            if isinstance(model, Autoencoder):
+                attributes["architecture"] = json.dumps(model.architecture)
+            _create(self._partial, shapes, attributes)
+            self.restart, self.step = 0, 0
+        else:
+            self.restart, self.step = self._state["restart"], self._state["step"]
+            logger.info("going on at step %d of restart %d", self.step, self.restart)
+        self._arrays = _map(self._partial)
+        self.pilot = self._arrays.get("pilot")
+        if self._state is None:
+            self.n_rows = max_rows
+
+    @property
+    def n_rows(self):
+        return int(self._arrays["n_rows"][0])
+
+    @n_rows.setter
+    def n_rows(self, n):
+        self._arrays["n_rows"][0] = n
+
+    def write(self, row, model, gradients, loss):
+        self._arrays["parameters"][row] = parameters_to_vector(model.parameters()).detach().cpu()
+        self._arrays["gradients"][row] = parameters_to_vector(gradients).cpu()
+        self._arrays["loss"][row] = loss
+
+    def snapshot(self, restart, step, model, optimizer):
+        if time.monotonic() - self._last < SNAPSHOT_SECONDS:
+            return
+        self._last = time.monotonic()
+        with written_whole(self._snapshot) as partial:
+            state = {"key": self._key, "restart": restart, "step": step, "model": model.state_dict()}
+            torch.save(state | {"optimizer": optimizer.state_dict()}, partial)
+
+    def restore(self, model, optimizer):
+        """Put model and optimizer to the snapshot that was found, once; return the step at which to go on."""
+        state, self._state = self._state, None
+        if state is None:
+            return 0
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return state["step"]
+
+    def finish(self):
+        for array in self._arrays.values():
+            array.flush()
+        os.replace(self._partial, self._path)
+        self._snapshot.unlink(missing_ok=True)
+
+    def _read_snapshot(self, key):
+        if not (self._snapshot.exists() and self._partial.exists()):
+            return None
+        state = torch.load(self._snapshot, weights_only=True)
+        return state if state["key"] == key else None
+
+
+def _create(path, shapes, attributes):
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that every dataset has its place in the file now
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with written_whole(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update(attributes)
+        for name, (shape, dtype) in shapes.items():
+            if math.prod(shape):
+                file.create_dataset(name, shape, dtype, dcpl=layout)
+
+
+def _map(path):
+    with h5py.File(path, "r") as file:
+        places = {name: (d.dtype, d.id.get_offset(), d.shape) for name, d in file.items()}
+    return {name: np.memmap(path, dtype, "r+", offset, shape) for name, (dtype, offset, shape) in places.items()}
 
 
 class Trajectory:
-    """A trajectory file open for reading: a context manager, `len()` is its number of steps."""
+    """A trajectory file open for reading: a context manager, `len()` is its number of rows over all restarts.
 
-    def __init__(self, path, device="cpu"):
+    model: the module to put to its parameters; without one, the autoencoder it was recorded with.
+    """
+
+    def __init__(self, path, model=None, device="cpu"):
         self._file = h5py.File(path, "r")
-        self.model = Autoencoder(**json.loads(self._file.attrs["architecture"])).to(device)
+        self.key, self.restarts = str(self._file.attrs["key"]), int(self._file.attrs["restarts"])
+        self.n_rows = int(self._file["n_rows"][0])
+        self.model = (model or Autoencoder(**json.loads(self._file.attrs["architecture"]))).to(device)
         self._device = device
 
     def __enter__(self):
@@ -69,14 +256,17 @@ class Trajectory:
         self._file.close()
 
     def __len__(self):
-        return len(self._file["loss"])
+        return self.restarts * self.n_rows
 
-    def at(self, step):
-        """Put `model` to the parameters of a step; return the target gradient, one tensor a parameter."""
-        vector_to_parameters(self._vector("parameters", step), self.model.parameters())
-        sizes = [p.numel() for p in self.model.parameters()]
-        pieces = self._vector("gradients", step).split(sizes)
-        return [g.view_as(p) for g, p in zip(pieces, self.model.parameters(), strict=True)]
+    @torch.no_grad()
+    def at(self, row):
+        """Put `model` to the parameters of a row; return the target gradient, one tensor a parameter."""
+        parameters = list(self.model.parameters())
+        sizes = [p.numel() for p in parameters]
+        for p, values in zip(parameters, self._vector("parameters", row).split(sizes), strict=True):
+            p.copy_(values.view_as(p))
+        gradients = self._vector("gradients", row).split(sizes)
+        return [g.view_as(p) for g, p in zip(gradients, parameters, strict=True)]
 
-    def _vector(self, name, step):
-        return torch.from_numpy(self._file[name][step]).to(self._device)
+    def _vector(self, name, row):
+        return torch.from_numpy(self._file[name][row]).to(self._device)

@@ -1,68 +1,157 @@
-"""Values: the similarity of each profile's gradient to the target's, averaged along a trajectory (DVGS).
+"""Values of the samples of any PyTorch model: training on the target, and scoring along the way."""
 
-v_i = mean over θ of sim(∇L(f_θ(x_i)), ∇L(f_θ(target)))        (arXiv 2405.08217)
-"""
+import copy
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-from dvgs.gradients import similarity
-from dvgs.jobs import Progress
-from dvgs.models import reconstruction_loss
-from dvgs.values import MEASURES
+from dvgs.devices import PRECISIONS, keep_freed_memory, pick_device
+from dvgs.errors import InputError
+from dvgs.gradients import GradientSimilarity
+from dvgs.scoring import score
+from dvgs.seeds import derive_seed
+from dvgs.trajectory import Trajectory, record_trajectory
+from dvgs.values import COLUMNS, convergence
 
-CHUNK = 512  # profiles scored together; their activations stay in cache
-WINDOW = 16  # chunks held in memory, over which one reading of the trajectory is shared
+PILOT = 512  # source samples whose ranking decides when training may stop
 
 
-def plan_shard(n, shard, n_shards):
-    """The rows [start, stop) of n that belong to one shard.
+def value(
+    model,
+    loss,
+    source,
+    target,
+    *,
+    epochs=100,
+    restarts=1,
+    lr=1e-3,
+    batch_size=None,
+    every=1,
+    seed=0,
+    device="auto",
+    precision="float32",
+    grad_params=None,
+    stable=None,
+    work=None,
+):
+    """The value of every source sample for the task that the target defines (DVGS, arXiv 2405.08217).
 
-    Shards end where chunks end: a matrix product of other rows may round differently, so a profile must
-    meet the same chunk however many shards there are. Then any number of shards gives the same bytes.
+    A copy of the model is trained on the target alone with Adam; a sample's value is the similarity of its gradient to
+    the target's, averaged over the steps. The model is used in the mode it is in: layers in training mode
+    drop out.
+
+    model: any nn.Module without batch statistics. loss(prediction, y): one loss per sample, shape (n,).
+    source, target: pairs (x, y) of tensors or arrays with a row per sample; y None means x (an autoencoder).
+    epochs: passes over the target. restarts: runs, the first from the model as it is and the others from weights drawn
+    anew, over which values are averaged. lr: learning rate. batch_size: target samples a step, by
+    default all. every: steps from one comparison to the next. seed: of batches, dropout and restarts.
+    device: auto, cpu or cuda. precision: float32, tf32 or bf16, for scoring. grad_params: names of the parameters
+    to compare, by default all that are trainable. stable: stop training when the ranking is stable to this
+    Spearman correlation, between the values up to there and those up to half as many steps. work: a folder in which a
+    run that was killed is found and continued; the caller removes it in the end.
+
+    Returns a DataFrame with a row per source sample, in order, float64: `cosine` and its standard error `cosine_se`,
+    `dot`, `projection`, `l2` (negative distance), `gradient_norm`, `loss`, all means over the steps. Its
+    `attrs["convergence"]` tells how far the ranking depends on the steps (values.convergence).
+    Raises InputError, a ValueError, for data that cannot be used.
     """
-    n_chunks = -(-n // CHUNK)
-    first, last = shard * n_chunks // n_shards, (shard + 1) * n_chunks // n_shards
-    return min(first * CHUNK, n), min(last * CHUNK, n)
+    device = pick_device(device)
+    _check_options(precision, epochs, restarts, every, stable)
+    keep_freed_memory()
+    source, target = _samples("source", source), _samples("target", target)
+    _check_together(source, target)
+    model = copy.deepcopy(model).to(device)
+    x, y = (t.to(device) for t in target)
+    GradientSimilarity(model, loss, grad_params)(x[:2], y[:2], [None] * len(list(model.parameters())))  # does it fit?
+    with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
+        path = Path(folder) / "trajectory.h5"
+        record_trajectory(
+            path,
+            model,
+            loss,
+            x,
+            y,
+            epochs=epochs,
+            batch_size=batch_size or len(x),
+            learning_rate=lr,
+            seed=seed,
+            restarts=restarts,
+            every=every,
+            stable=stable,
+            pilot=stable and _pilot(source, seed, device),
+            grad_params=grad_params,
+        )
+        with Trajectory(path, model, device) as trajectory:
+            table = score(
+                trajectory,
+                loss,
+                lambda start, stop: _rows(source, slice(start, stop)),
+                0,
+                len(source[0]),
+                precise=precision,
+                grad_params=grad_params,
+                seed=seed,
+                parts=work and Path(work) / "parts",
+            )
+    found = table[list(COLUMNS)]
+    found.attrs["convergence"] = convergence(table).to_dict("records")
+    return found
 
 
-def score(trajectory, read, n, loss=reconstruction_loss, device="cpu"):
-    """Values of n profiles along a trajectory.
-
-    trajectory: an open Trajectory. read(start, stop): those profiles, (stop - start, genes) float32.
-    Memory: one window of profiles and their similarities at every step, whatever n.
-    Returns a DataFrame of MEASURES, the means over all steps, and `cosine_se`, float64, one row per profile.
-    """
-    size = CHUNK * WINDOW
-    progress = Progress("scoring, steps x windows", -(-n // size) * len(trajectory))
-    windows = []
-    for start in range(0, n, size):
-        x = torch.from_numpy(np.ascontiguousarray(read(start, min(start + size, n)))).to(device)
-        steps = np.empty((len(MEASURES), len(trajectory), len(x)), np.float32)
-        for t in range(len(trajectory)):
-            target_gradient = trajectory.at(t)
-            found = [similarity(trajectory.model, loss, c, c, target_gradient) for c in x.split(CHUNK)]
-            for k, name in enumerate(MEASURES):
-                steps[k, t] = torch.cat([f[name] for f in found]).cpu().numpy()
-            progress.advance()
-        window = dict(zip(MEASURES, steps.mean(axis=1, dtype=np.float64), strict=True))
-        windows.append(pd.DataFrame(window | {"cosine_se": standard_error(steps[0])}))
-    if not windows:
-        return pd.DataFrame(columns=[*MEASURES, "cosine_se"], dtype=float)
-    return pd.concat(windows, ignore_index=True)
+def _samples(name, pair):
+    """A pair of tensors, checked; the second is the first itself for an autoencoder."""
+    x, y = pair
+    x = _tensor(x)
+    y = x if y is None else _tensor(y)
+    if len(x) != len(y):
+        raise InputError(name, "y", f"{len(y)} rows for {len(x)} samples in x", "give one row of y for each sample")
+    if len(x) == 0:
+        raise InputError(name, "x", "there are no samples", "give at least one")
+    for field, values in (("x", x), ("y", y)):
+        bad = ~torch.isfinite(values).flatten(1).all(dim=1) if values.ndim > 1 else ~torch.isfinite(values)
+        if bad.any():
+            problem = f"{int(bad.sum())} of {len(x)} samples hold NaN or infinity, sample {int(bad.nonzero()[0])} first"
+            raise InputError(name, field, problem, "leave them out or fill them in")
+    return x, y
 
 
-def standard_error(steps):
-    """Standard error of the mean over steps (axis 0) of a correlated series, by batch means.
+def _tensor(values):
+    tensor = torch.as_tensor(np.ascontiguousarray(values) if not torch.is_tensor(values) else values)
+    return tensor.detach()
 
-    steps: (T, n). Neighbouring steps are nearly the same model, so their similarities are no
-    independent draws; √T batches of consecutive steps nearly are. NaN for fewer than four steps.
-    """
-    n_batches = int(np.sqrt(len(steps)))
-    if n_batches < 2:
-        return np.full(steps.shape[1], np.nan)
-    length = len(steps) // n_batches
-    rest = len(steps) - length * n_batches  # the first, fastest steps are left out when T is no multiple
-    batches = steps[rest:].reshape(n_batches, length, -1).mean(axis=1, dtype=np.float64)
-    return batches.std(axis=0, ddof=1) / np.sqrt(n_batches)
+
+def _check_together(source, target):
+    if len(target[0]) < 2:
+        raise InputError("target", "x", "one sample defines no task", "give at least two, better hundreds")
+    for field, s, t in zip("xy", source, target, strict=True):
+        if s.shape[1:] != t.shape[1:]:
+            problem = f"samples have shape {tuple(s.shape[1:])}, those of the target {tuple(t.shape[1:])}"
+            raise InputError("source", field, problem, "give both the same features in the same order")
+        if s.dtype != t.dtype:
+            raise InputError("source", field, f"{s.dtype}, but {t.dtype} in the target", "convert one of them")
+
+
+def _check_options(precision, epochs, restarts, every, stable):
+    if precision not in PRECISIONS:
+        raise InputError("value", "precision", f"{precision} is not known", f"choose one of {', '.join(PRECISIONS)}")
+    for name, number in (("epochs", epochs), ("restarts", restarts), ("every", every)):
+        if number < 1:
+            raise InputError("value", name, f"{number} is too few", "give at least 1")
+    if stable is not None and not 0 < stable < 1:
+        raise InputError("value", "stable", f"{stable} is no correlation between 0 and 1", "0.99 is usual")
+
+
+def _pilot(source, seed, device):
+    rng = np.random.default_rng(derive_seed(seed, "pilot"))
+    rows = np.sort(rng.choice(len(source[0]), min(PILOT, len(source[0])), replace=False))
+    x, y = _rows(source, torch.from_numpy(rows))
+    return x.to(device), y.to(device)
+
+
+def _rows(pair, rows):
+    x, y = pair
+    found = x[rows]
+    return found, found if y is x else y[rows]

@@ -1,13 +1,15 @@
-"""The table of values: its columns, and how shards become one."""
+"""The table of values: its columns, how shards become one, and how sure the ranking is."""
 
 import pandas as pd
 
 SIMILARITIES = ("cosine", "dot", "projection", "l2")  # more is better in each
 MEASURES = (*SIMILARITIES, "gradient_norm", "loss")
+COLUMNS = ("cosine", "cosine_se", *MEASURES[1:])
+EARLY = {"cosine_eighth": 8, "cosine_quarter": 4, "cosine_half": 2}  # means over the first 1/8, 1/4, 1/2 of the steps
 
 
 def gather(shards, profile_ids):
-    """One table of values in the order of `profile_ids`, and the calibration table, from the tables of all shards.
+    """One table of values in the order of `profile_ids`, the calibration table and the convergence table.
 
     The calibration table holds the values along the second trajectory of some source profiles.
     Raises ValueError unless every profile was valued exactly once.
@@ -17,6 +19,21 @@ def gather(shards, profile_ids):
     table, calibration = table[~calibration], table[calibration]
     if table["profile_id"].duplicated().any() or set(table["profile_id"]) != set(profile_ids):
         raise ValueError("the shards do not hold every profile exactly once; score them again")
-    columns = ["profile_id", "cosine", "cosine_se", *MEASURES[1:], "role"]
+    columns = ["profile_id", *COLUMNS, "role"]
     table = table.set_index("profile_id").loc[profile_ids].reset_index()
-    return table[columns], calibration[columns[:-1]].reset_index(drop=True)
+    calibration = calibration[columns[:-1]].reset_index(drop=True)
+    return table[columns], calibration, convergence(table[table["role"] == "source"])
+
+
+def convergence(table):
+    """How far the ranking by cosine depends on the steps that were averaged: DataFrame `steps, n_steps, spearman`.
+
+    table: what scoring.score returns. One row for the first eighth, quarter and half of the steps against all of them,
+    and one, "alternate", for two halves of alternate batches of steps (or of alternate restarts) against each other.
+    n_steps: over how many similarities all values are means.
+    """
+    pairs = {name.removeprefix("cosine_"): (name, "cosine") for name in EARLY}
+    pairs["alternate"] = ("cosine_even", "cosine_odd")
+    n_steps = table["n_steps"].max()
+    rows = [(steps, n_steps, table[a].corr(table[b], method="spearman")) for steps, (a, b) in pairs.items()]
+    return pd.DataFrame(rows, columns=["steps", "n_steps", "spearman"])

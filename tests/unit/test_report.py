@@ -69,6 +69,8 @@ def found(rng):
         "n_validation": 9,
         "stability": 0.9,
     }
+    steps = ["eighth", "quarter", "half", "alternate"]
+    convergence = pd.DataFrame({"steps": steps, "n_steps": 4321, "spearman": [0.11, 0.22, 0.33, 0.44]})
     decision |= {"r2_before": 0.4, "r2_before_sd": 0.001, "r2_after": 0.45, "r2_after_sd": 0.001}
     return {
         "compendium": "demo",
@@ -82,6 +84,7 @@ def found(rng):
             {"sig_id": ids, "n_replicates": 3, "apc": apc, "apc_null_p": 0.5 - apc / 2, "apc_fdr": 0.5 - apc / 2}
         ).assign(reason=np.where(np.isnan(apc), "single replicate", "")),
         "values": {"general": values},
+        "convergence": {"general": convergence},
         "curves": {"general": make_curves(rng)},
         "correlations": {"general": make_correlations(cell)},
         "truth": {"general": make_truth()},
@@ -116,6 +119,14 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "action", "data")]
+
+
+def test_page_says_whether_the_training_was_long_enough(found):
+    text = render_report(**found)
+    assert "4,321" in text and all(f"<td>{r}</td>" in text for r in ("0.110", "0.220", "0.330", "0.440"))
+    assert "not settled: make trajectory.epochs larger" in text
+    found["convergence"]["general"]["spearman"] = 0.995
+    assert "long enough: half as many steps" in render_report(**found)
 
 
 def pictures(page):
@@ -192,7 +203,7 @@ def test_summary(found):
 
 
 def test_summary_of_many_targets_has_ten_lines(found):
-    by_target = ("values", "curves", "correlations", "truth", "cleaning", "umaps")
+    by_target = ("values", "convergence", "curves", "correlations", "truth", "cleaning", "umaps")
     found |= {key: {f"target{i}": found[key]["general"] for i in range(5)} for key in by_target}
     lines = summarise(**found)
     assert len(lines) == 10 and "report" in lines[-1]

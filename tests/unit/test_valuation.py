@@ -1,150 +1,267 @@
-import h5py
+import subprocess
+import sys
+
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.nn.utils import parameters_to_vector
+from torch import nn
 
+import dvgs
+from dvgs.__main__ import main
+from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.training import _batches, fit, r2
-from dvgs.trajectory import Trajectory, record_trajectory
-from dvgs.valuation import CHUNK, plan_shard, score, standard_error
-from dvgs.values import MEASURES, gather
+from dvgs.values import COLUMNS
 
-SIZES = {"hidden": (12,), "latent": 4}
+LOSS = nn.CrossEntropyLoss(reduction="none")
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    path = tmp_path_factory.mktemp("trajectory") / "trajectory.h5"
-    x = torch.randn(50, 20, generator=torch.Generator().manual_seed(1))
-    model = record_trajectory(path, x, **SIZES, epochs=6, batch_size=20, learning_rate=1e-2, seed=5)
-    return path, x, model
+def classifier(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
-def test_trajectory_is_the_training_step_by_step(recorded):
-    path, x, model = recorded
-    again = make_autoencoder(20, **SIZES, seed=5)
-    seen = []
-    fit(
-        again, reconstruction_loss, x, x, steps=18, batch_size=20, learning_rate=1e-2, seed=5,
-        before_step=lambda step, loss: seen.append(
-            (parameters_to_vector(again.parameters()).detach().clone(),
-             parameters_to_vector(p.grad for p in again.parameters()).clone(), loss.item())
-        ),
-    )  # fmt: skip
-    with h5py.File(path) as file:
-        assert file["parameters"].shape == (18, sum(p.numel() for p in model.parameters()))
-        for t, (parameters, gradient, loss) in enumerate(seen):
-            assert np.array_equal(file["parameters"][t], parameters.numpy())
-            assert np.array_equal(file["gradients"][t], gradient.numpy())
-            assert file["loss"][t] == np.float32(loss)
-    assert torch.equal(parameters_to_vector(again.parameters()), parameters_to_vector(model.parameters()))
+@pytest.fixture
+def classes(rng):
+    """Source and target of three classes, as (x, y); the first third of the source has wrong labels."""
+    y = rng.integers(0, 3, 160)
+    x = (rng.normal(size=(160, 6)) + 2 * np.eye(3, 6)[y]).astype(np.float32)
+    y[:40] = (y[:40] + 1) % 3
+    return (x[:120], y[:120]), (x[120:], y[120:])
 
 
-def test_target_gradient_is_the_gradient_at_those_parameters(recorded):
-    path, x, _ = recorded
-    rows = torch.randperm(50, generator=torch.Generator().manual_seed(5))[:20]  # the first batch
-    with Trajectory(path) as trajectory:
-        gradient = trajectory.at(0)
-        batch = x[rows]
-        expected = torch.autograd.grad(
-            reconstruction_loss(trajectory.model(batch), batch).mean(), list(trajectory.model.parameters())
-        )
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradient, expected, strict=True))
-
-
-def test_values_are_means_over_all_steps(recorded, rng):
-    """Against per-sample gradients formed one by one in float64."""
-    path, _, _ = recorded
-    source = rng.normal(size=(9, 20)).astype(np.float32)
-    with Trajectory(path) as trajectory:
-        found = score(trajectory, lambda a, b: source[a:b], 9)
-        cosine, norm = np.zeros((len(trajectory), 9)), np.zeros((len(trajectory), 9))
-        for t in range(len(trajectory)):
-            target = torch.cat([g.flatten() for g in trajectory.at(t)]).double()
-            model = make_autoencoder(20, **SIZES, seed=0)
-            model.load_state_dict(trajectory.model.state_dict())
-            model.double()
-            for i, row in enumerate(torch.from_numpy(source).double()):
-                loss = reconstruction_loss(model(row[None]), row[None]).sum()
-                g = torch.cat([p.flatten() for p in torch.autograd.grad(loss, list(model.parameters()))])
-                cosine[t, i], norm[t, i] = g @ target / g.norm() / target.norm(), g.norm()
+def test_value_is_the_mean_similarity_along_the_training(classes):
+    """Against the algorithm written out: Adam on the whole target, per-sample gradients one by one."""
+    source, target = classes
+    found = dvgs.value(classifier(), LOSS, source, target, epochs=4, lr=0.01)
+    model = classifier().double()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    (sx, sy), (tx, ty) = ((torch.from_numpy(x).double(), torch.from_numpy(y)) for x, y in classes)
+    cosine, dot = np.zeros((4, 120)), np.zeros((4, 120))
+    for step in range(4):
+        optimizer.zero_grad()
+        LOSS(model(tx), ty).mean().backward()
+        g = torch.cat([p.grad.flatten() for p in model.parameters()])
+        for i in range(120):
+            own = torch.autograd.grad(LOSS(model(sx[i : i + 1]), sy[i : i + 1]).sum(), list(model.parameters()))
+            own = torch.cat([p.flatten() for p in own])
+            cosine[step, i], dot[step, i] = own @ g / own.norm() / g.norm(), own @ g
+        optimizer.step()
+    assert list(found) == list(COLUMNS) and len(found) == 120
     assert np.allclose(found["cosine"], cosine.mean(axis=0), atol=1e-5)
-    assert np.allclose(found["gradient_norm"], norm.mean(axis=0), rtol=1e-5)
-    assert np.allclose(found["cosine_se"], standard_error(cosine), atol=1e-5)
+    assert np.allclose(found["dot"], dot.mean(axis=0), atol=1e-5)
+    assert [row["steps"] for row in found.attrs["convergence"]] == ["eighth", "quarter", "half", "alternate"]
 
 
-@pytest.mark.parametrize("n_shards", [2, 3, 7, 40])
-def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards):
-    n = 5 * CHUNK + 17
-    source = rng.normal(size=(n, 20)).astype(np.float32)
-    ids = pd.Series([f"p{i}" for i in range(n)])
-    tables = {}
-    with Trajectory(recorded[0]) as trajectory:
-        for shards in (1, n_shards):
-            parts, stops = [], [0]
-            for shard in range(shards):
-                start, stop = plan_shard(n, shard, shards)
-                assert start == stops[-1]
-                stops.append(stop)
-                values = score(trajectory, lambda a, b, start=start: source[start + a : start + b], stop - start)
-                named = values.assign(profile_id=ids[start:stop].to_numpy(), role="source")
-                parts.append(named)
-            assert stops[-1] == n
-            tables[shards], _ = gather(parts, ids)
-    assert tables[1].equals(tables[n_shards])
-    assert not tables[1][list(MEASURES)].isna().any().any()
+def test_wrong_labels_are_worth_less_and_the_model_is_left_alone(classes):
+    model = classifier()
+    before = [p.clone() for p in model.parameters()]
+    found = dvgs.value(model, LOSS, *classes, epochs=60, lr=0.01, restarts=2, batch_size=16)
+    assert found["cosine"][:40].mean() < found["cosine"][40:].mean() - 0.1
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert all(p.grad is None for p in model.parameters())
 
 
-def test_gather_wants_every_profile_once():
-    shard = pd.DataFrame({"profile_id": ["a", "b"]} | {c: [1.0, 2.0] for c in (*MEASURES, "cosine_se")})
-    shard["role"] = ["source", "test"]
-    again = shard[:1].assign(role="calibration", cosine=5.0)  # the same profile along the second trajectory
-    values, calibration = gather([shard, again], pd.Series(["b", "a"]))
-    assert values["cosine"].tolist() == [2, 1] and calibration["cosine"].tolist() == [5]
-    for shards, ids in (([shard, shard], ["a", "b"]), ([shard], ["a", "b", "c"]), ([shard], ["a"])):
-        with pytest.raises(ValueError, match="exactly once"):
-            gather(shards, pd.Series(ids))
+def test_same_seed_same_values(classes):
+    options = {"epochs": 5, "batch_size": 16, "restarts": 2}
+    model = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+    torch.manual_seed(1)
+    first = dvgs.value(model, LOSS, *classes, **options)
+    torch.manual_seed(2)
+    assert dvgs.value(model, LOSS, *classes, **options).equals(first)
+    assert not dvgs.value(model, LOSS, *classes, **options, seed=1).equals(first)
 
 
-def test_every_batch_is_whole_and_every_profile_comes_once_an_epoch():
-    batches = _batches(21, 5, seed=1)
-    rows = [next(batches) for _ in range(21)]  # five epochs
-    assert all(len(r) == 5 for r in rows)
-    assert torch.bincount(torch.cat(rows)).tolist() == [5] * 21
+def test_layers_in_evaluation_stay_there(classes):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8).eval(), nn.Linear(8, 3))
+    assert dvgs.value(model, LOSS, *classes, epochs=3)["cosine"].notna().all()
 
 
-def test_standard_error_covers_correlated_series(rng):
-    """AR(1) series of known mean: the interval of ±2 holds it about as often as it should; the naive one does not."""
-    noise = rng.normal(size=(3600, 400))
-    series = np.zeros_like(noise)
-    for t in range(1, len(noise)):
-        series[t] = 0.8 * series[t - 1] + noise[t]
-    covered = np.abs(series.mean(axis=0)) < 2 * standard_error(series)
-    naive = np.abs(series.mean(axis=0)) < 2 * series.std(axis=0) / np.sqrt(len(series))
-    assert covered.mean() > 0.88 and naive.mean() < 0.7
-    assert np.isnan(standard_error(series[:3])).all()
+def test_autoencoder_and_parameters_of_choice(rng):
+    x = rng.normal(size=(30, 6)).astype(np.float32)
+    model = make_autoencoder(6, (5,), 2, seed=1)
+    whole = dvgs.value(model, reconstruction_loss, (x, None), (x[:9] + 1, None), epochs=3)
+    part = dvgs.value(
+        model, reconstruction_loss, (x, x), (x[:9] + 1, x[:9] + 1), epochs=3, grad_params=["decoder.2.weight"]
+    )
+    assert np.allclose(whole["loss"], part["loss"])
+    assert (part["gradient_norm"] < whole["gradient_norm"]).all()
 
 
-def test_r2_is_that_of_scikit_learn(rng):
-    from sklearn.metrics import r2_score
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s, t: (put(s, 0, (5, 2), np.nan), t), "source: x: 1 of 120 samples hold NaN or infinity, sample 5"),
+        (lambda s, t: (s, put(t, 0, (3, 0), np.inf)), "target: x: 1 of 40 samples hold NaN"),
+        (lambda s, t: (s, (t[0][:1], t[1][:1])), "target: x: one sample defines no task"),
+        (lambda s, t: ((s[0][:0], s[1][:0]), t), "source: x: there are no samples"),
+        (lambda s, t: ((s[0], s[1][:9]), t), "source: y: 9 rows for 120 samples"),
+        (lambda s, t: (s, (t[0][:, :5], t[1])), r"source: x: samples have shape \(6,\), those of the target \(5,\)"),
+        (lambda s, t: ((s[0].astype(np.float64), s[1]), t), "source: x: torch.float64, but torch.float32"),
+    ],
+)
+def test_data_that_cannot_be_used_is_said_in_one_line(classes, change, message):
+    with pytest.raises(InputError, match=message):
+        dvgs.value(classifier(), LOSS, *change(*classes), epochs=2)
 
-    x = (rng.normal(size=(300, 20)) + 1000 * rng.normal(size=20)).astype(np.float32)
-    model = make_autoencoder(20, **SIZES, seed=2)
-    expected = r2_score(x, model(torch.from_numpy(x)).detach().numpy(), multioutput="uniform_average")
-    assert r2(model, torch.from_numpy(x)) == pytest.approx(expected, rel=1e-6)
+
+def put(pair, which, place, number):
+    pair = [part.copy() for part in pair]
+    pair[which][place] = number
+    return tuple(pair)
 
 
-def test_r2_of_a_constant_gene_and_in_blocks(rng, monkeypatch):
-    x = torch.from_numpy(rng.normal(size=(30, 3)).astype(np.float32))
-    x[:, 1] = 5
-    half = torch.nn.Linear(3, 3, bias=False)
-    torch.nn.init.eye_(half.weight)
-    assert r2(half, x) == pytest.approx(1)
-    with torch.no_grad():
-        half.weight.mul_(0.5)
-    whole = r2(half, x)
-    monkeypatch.setattr("dvgs.training.BLOCK", 7)
-    assert r2(half, x) == pytest.approx(whole, rel=1e-12)
-    assert whole < 0.55  # two genes at most .75 each, the constant one 0
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "fp8"}, "precision: fp8 is not known; choose one of float32, tf32, bf16"),
+        ({"epochs": 0}, "epochs: 0 is too few"),
+        ({"stable": 2}, "stable: 2 is no correlation"),
+        ({"grad_params": ["w"]}, "no parameter w"),
+        ({"device": "tpu"}, "tpu"),
+    ],
+)
+def test_options_that_cannot_be_used(classes, options, message):
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        dvgs.value(classifier(), LOSS, *classes, **options)
+
+
+def test_models_and_losses_that_cannot_be_used(classes):
+    with pytest.raises(ValueError, match="one loss per sample"):
+        dvgs.value(classifier(), nn.CrossEntropyLoss(), *classes)
+    with pytest.raises(ValueError, match="no trainable parameters"):
+        dvgs.value(classifier().requires_grad_(False), LOSS, *classes)
+    with pytest.raises(ValueError, match="BatchNorm"):
+        dvgs.value(nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)), LOSS, *classes)
+
+
+KILLED = """
+import os, random, signal, sys, time
+sys.path[:0] = [{scripts!r}]
+import torch
+torch.set_num_threads(1)
+import dvgs, dvgs.trajectory, dvgs.scoring
+from dvgs.models import make_autoencoder, reconstruction_loss
+dvgs.trajectory.SNAPSHOT_SECONDS, dvgs.scoring.WINDOW = 0.02, 512
+
+def run(folder):
+    x = torch.randn(6 * 512, 40, generator=torch.Generator().manual_seed(1))
+    model = make_autoencoder(40, (30,), 8, seed=1)
+    table = dvgs.value(
+        model, reconstruction_loss, (x, None), (x[:300], None), epochs=20, restarts=2, batch_size=100, work=folder
+    )
+    table.to_parquet(folder + "/values.parquet")
+
+def in_child(folder, seconds):
+    child = os.fork()
+    if not child:
+        run(folder)
+        os._exit(0)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == 0
+
+start = time.monotonic()
+assert in_child({undisturbed!r}, 600)
+whole = time.monotonic() - start
+random.seed({seed})
+kills = 0
+while not in_child({folder!r}, random.uniform(0, whole / 2)):
+    kills += 1
+print(kills)
+"""
+
+
+def test_killed_at_many_random_moments_it_ends_with_the_same_bytes(tmp_path):
+    folders = {"undisturbed": tmp_path / "undisturbed", "folder": tmp_path / "killed"}
+    for folder in folders.values():
+        folder.mkdir()
+    script = KILLED.format(
+        scripts=str(pytest.importorskip("dvgs").__path__[0] + "/.."),
+        seed=7,
+        **{name: str(folder) for name, folder in folders.items()},
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 5, done.stderr
+    for name in ("values.parquet", "trajectory.h5"):
+        assert (folders["folder"] / name).read_bytes() == (folders["undisturbed"] / name).read_bytes(), name
+
+
+def write_npz(path, classes, **changes):
+    (sx, sy), (tx, ty) = classes
+    arrays = {"source_x": sx, "source_y": sy, "target_x": tx, "target_y": ty} | changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def test_command_line_on_npz(tmp_path, classes):
+    data = write_npz(tmp_path / "data.npz", classes)
+    main(["value", str(data), "--output", str(tmp_path / "out.csv"), "--hidden", "8", "--epochs", "40", "--lr", ".01"])
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert list(table) == ["sample", *COLUMNS] and table["sample"].tolist() == list(range(120))
+    assert table["cosine"][:40].mean() < table["cosine"][40:].mean()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data.npz", "out.csv"]
+    main(["value", str(write_npz(data, classes, source_y=None, target_y=None)), "--output", str(tmp_path / "o.parquet"),
+          "--hidden", "5", "--latent", "2", "--epochs", "3"])  # fmt: skip
+    assert len(pd.read_parquet(tmp_path / "o.parquet")) == 120
+
+
+def test_command_line_on_h5ad(tmp_path, classes):
+    x, y = (np.concatenate(parts) for parts in zip(*classes, strict=True))
+    obs = pd.DataFrame({"reference": np.arange(160) >= 120, "kind": np.array(["a", "b", "c"])[y]})
+    obs.index = [f"s{i}" for i in range(160)]
+    ad.AnnData(x, obs).write_h5ad(tmp_path / "data.h5ad")
+    main(["value", str(tmp_path / "data.h5ad"), "--target", "reference", "--label", "kind", "--output",
+          str(tmp_path / "out.tsv"), "--hidden", "8", "--epochs", "40", "--lr", "0.01"])  # fmt: skip
+    table = pd.read_csv(tmp_path / "out.tsv", sep="\t")
+    assert table["sample"].tolist() == [f"s{i}" for i in range(120)]
+    assert table["cosine"][:40].mean() < table["cosine"][40:].mean()
+
+
+def npz(**changes):
+    return lambda folder, classes: write_npz(folder / "d.npz", classes, **changes)
+
+
+def garbage(folder, classes):
+    (folder / "d.npz").write_bytes(b"nothing")
+    return folder / "d.npz"
+
+
+def h5ad(folder, classes):
+    obs = pd.DataFrame({"target": ["yes"] * 120, "kind": [None] + ["a"] * 119}, index=[f"s{i}" for i in range(120)])
+    ad.AnnData(classes[0][0], obs).write_h5ad(folder / "d.h5ad")
+    return folder / "d.h5ad"
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (npz(source_x=None), [], "source_x: is missing among"),
+        (npz(source_y=None), [], "one is there without the other"),
+        (npz(source_x=np.array([["a"]])), [], "source_x: is no table of numbers"),
+        (npz(source_x=np.array([object()])), [], "cannot be read as an .npz of plain numbers"),
+        (npz(source_y=np.full(120, -1)), [], "source_y: is no list of class numbers"),
+        (npz(), ["--label", "x"], "an .npz has no columns"),
+        (garbage, [], "cannot be read as an .npz"),
+        (h5ad, [], "--target: is missing"),
+        (h5ad, ["--target", "role"], "'role'.*is not there; --target takes one of target, kind"),
+        (h5ad, ["--target", "target"], "make it boolean"),
+        (lambda folder, classes: folder / "d.npz", [], "is not there"),
+        (lambda folder, classes: folder / "d.txt", [], "is not there"),
+    ],
+)
+def test_command_line_says_what_is_wrong_and_leaves_nothing(tmp_path, classes, make, options, message):
+    data = make(tmp_path, classes)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(SystemExit, match=message) as stopped:
+        main(["value", str(data), "--output", str(tmp_path / "out.csv"), *options])
+    assert "\n" not in str(stopped.value) and str(data) in str(stopped.value)
+    assert set(tmp_path.iterdir()) == before
+    with pytest.raises(SystemExit, match=r"neither .csv, .tsv nor .parquet"):
+        main(["value", str(data), "--output", str(tmp_path / "out.xlsx")])

@@ -66,6 +66,7 @@ rule write_report:
         replicate_ledger=rules.compute_apc.output.replicate_ledger,
         apc=rules.compute_apc.output.apc,
         values=expand(rules.gather_values.output.values, target=TARGETS),
+        convergence=expand(rules.gather_values.output.convergence, target=TARGETS),
         curves=expand(rules.gather_curves.output.curves, target=TARGETS),
         correlations=expand(rules.correlate.output.correlations, target=TARGETS),
         decisions=expand(rules.clean.output.decision, target=TARGETS),

@@ -46,6 +46,7 @@ rule score_shard:
         runtime=minutes(240),
     params:
         n_shards=len(SHARDS),
+        precision=config["precision"],
         device=config["device"],
     script:
         "../../scripts/score_shard.py"
@@ -60,6 +61,7 @@ rule gather_values:
     output:
         values=f"{RESULTS}/{{target}}/values.parquet",
         calibration=f"{RESULTS}/{{target}}/calibration.parquet",
+        convergence=f"{RESULTS}/{{target}}/convergence.csv",
     log:
         f"{LOGS}/gather_values-{{target}}.log",
     benchmark:

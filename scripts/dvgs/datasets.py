@@ -1,0 +1,85 @@
+"""Source and target from one file of a user's own."""
+
+import zipfile
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from dvgs.errors import InputError
+
+
+def read_samples(path, target_column=None, label_column=None):
+    """Read source and target from an .npz or .h5ad.
+
+    Returns the names of the source samples, (x, y) of the source and (x, y) of the target: x float32 (n, features),
+    y int64 class numbers or None. Raises InputError for files that are not so.
+    """
+    if not path.is_file():
+        raise InputError(path, "data", "is not there", "check the path")
+    if path.suffix == ".npz":
+        return _read_npz(path, target_column or label_column)
+    if path.suffix == ".h5ad":
+        return _read_h5ad(path, target_column, label_column)
+    raise InputError(path, "data", "is neither .npz nor .h5ad", "convert it to one of these")
+
+
+def _read_npz(path, column):
+    if column:
+        raise InputError(path, column, "an .npz has no columns", "leave out --target and --label")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(
+            path, "data", f"cannot be read as an .npz of plain numbers ({error})", "write it anew"
+        ) from None
+    for name in ("source_x", "target_x"):
+        if name not in arrays:
+            raise InputError(path, name, f"is missing among {', '.join(arrays)}", "add it; see --help")
+    if ("source_y" in arrays) != ("target_y" in arrays):
+        raise InputError(path, "source_y, target_y", "one is there without the other", "add it or leave out both")
+    source, target = (
+        (_features(path, f"{who}_x", arrays[f"{who}_x"]), _classes(path, f"{who}_y", arrays.get(f"{who}_y")))
+        for who in ("source", "target")
+    )
+    return np.arange(len(source[0])), source, target
+
+
+def _read_h5ad(path, target_column, label_column):
+    data = ad.read_h5ad(path)
+    for column, option in ((target_column, "--target"), (label_column, "--label")):
+        if column is not None and column not in data.obs:
+            raise InputError(path, f".obs[{column!r}]", "is not there", f"{option} takes one of {', '.join(data.obs)}")
+    if target_column is None:
+        raise InputError(path, "--target", "is missing", "name the boolean column of .obs that marks the target")
+    mark = data.obs[target_column]
+    if not pd.api.types.is_bool_dtype(mark) or not 0 < mark.sum() < len(mark):
+        problem = f"is {mark.dtype} with {mark.nunique()} different values"
+        raise InputError(path, f".obs[{target_column!r}]", problem, "make it boolean, true for the target alone")
+    mark = mark.to_numpy(bool)
+    x = _features(path, ".X", data.X.toarray() if sparse.issparse(data.X) else data.X)
+    y = None
+    if label_column is not None:
+        codes, _ = pd.factorize(data.obs[label_column], sort=True)
+        if (codes < 0).any():
+            problem = f"{int((codes < 0).sum())} samples have none"
+            raise InputError(path, f".obs[{label_column!r}]", problem, "leave them out or label them")
+        y = codes.astype(np.int64)
+    source, target = ((x[rows], None if y is None else y[rows]) for rows in (~mark, mark))
+    return data.obs_names[~mark].to_numpy(str), source, target
+
+
+def _features(path, name, values):
+    if values is None or values.ndim != 2 or values.dtype.kind not in "fiub":
+        raise InputError(path, name, "is no table of numbers, samples x features", "give one row per sample")
+    return np.ascontiguousarray(values, np.float32)
+
+
+def _classes(path, name, values):
+    if values is None:
+        return None
+    if values.ndim != 1 or values.dtype.kind not in "iub" or (len(values) and values.min() < 0):
+        raise InputError(path, name, "is no list of class numbers 0, 1, 2, ...", "number the classes from 0")
+    return values.astype(np.int64)

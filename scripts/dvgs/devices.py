@@ -1,0 +1,49 @@
+"""Where to compute, and how exactly."""
+
+import ctypes
+import sys
+from contextlib import contextmanager
+
+import torch
+
+from dvgs.errors import InputError
+
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def pick_device(name):
+    """The torch device for "auto" (CUDA where there is one), "cpu" or "cuda"."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("config", "device", "torch finds no CUDA device here", "say auto or cpu")
+    return torch.device(name)
+
+
+def seed_device(device, seed):
+    """torch.manual_seed for one device; that one records a traceback at every call, which costs a small step's time."""
+    generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+    generator.manual_seed(seed)
+
+
+@contextmanager
+def precision(name, device):
+    """Compute products in float32, in TF32 (CUDA alone knows it), or by autocast in bfloat16."""
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = name == "tf32"
+    try:
+        # Parameters change between steps, so their casts must not be kept.
+        with torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16", cache_enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def keep_freed_memory():
+    """Let glibc keep what is freed, as every step frees and asks for the same megabytes, and new pages cost time."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+        for parameter in (-3, -1) if mallopt else ():  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            mallopt(parameter, 1 << 30)

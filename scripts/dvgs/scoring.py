@@ -1,0 +1,167 @@
+"""Scoring: the similarity of each profile's gradient to the target's, averaged along a trajectory (DVGS).
+
+v_i = mean over θ of sim(∇L(f_θ(x_i)), ∇L(f_θ(target)))        (arXiv 2405.08217)
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dvgs.devices import precision, seed_device
+from dvgs.files import digest, write_parquet
+from dvgs.gradients import GradientSimilarity
+from dvgs.jobs import Progress, logger
+from dvgs.seeds import derive_seed
+from dvgs.values import EARLY, MEASURES
+
+CHUNKS = {"cpu": 512, "cuda": 2048}  # profiles scored together: what a step makes of them stays in cache
+ALIGNMENT = 2048  # a multiple of every chunk
+WINDOW = 8192  # profiles held at once, over which one reading of the trajectory is shared
+
+
+def plan_shard(n, shard, n_shards):
+    """The rows [start, stop) of n that belong to one shard.
+
+    Shards end where chunks end: a matrix product of other rows may round differently, so a profile must
+    meet the same chunk however many shards there are. Then any number of shards gives the same bytes.
+    """
+    n_blocks = -(-n // ALIGNMENT)
+    first, last = shard * n_blocks // n_shards, (shard + 1) * n_blocks // n_shards
+    return min(first * ALIGNMENT, n), min(last * ALIGNMENT, n)
+
+
+def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params=None, seed=0, parts=None):
+    """Values of the profiles [start, stop) along a trajectory, on the device of its model.
+
+    trajectory: an open Trajectory. loss(prediction, y): one loss per sample. read(start, stop): x and y of those
+    profiles as tensors; y may be x itself. precise: one of devices.PRECISIONS. seed: of the masks of dropout.
+    parts: a folder in which finished windows are kept and, after a kill, found again; whoever saves the result removes
+    it. Memory: one window of profiles and what one chunk's layers hold, whatever their number and that of steps.
+
+    Returns a DataFrame with a row per profile, float64: MEASURES, the means over all rows of the trajectory;
+    `cosine_se` (standard_error); `cosine_even` and `cosine_odd`, the means over alternate batches of steps, or over
+    alternate restarts; the means over the first steps, one column for each of EARLY; and `n_steps`, the steps averaged.
+    """
+    device = next(trajectory.model.parameters()).device
+    chunks = _Chunks(trajectory, loss, grad_params, precise, seed)
+    size = _window(device)
+    progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
+    settings = (trajectory.key, precise, seed, chunks.size, grad_params and sorted(grad_params))
+
+    def window(x, y, first):
+        sums = _Sums(len(x), trajectory, device)
+        for row in range(len(trajectory) if len(x) else 0):
+            sums.add(row, chunks(x, y, trajectory.at(row), row, first))
+            progress.advance()
+        return sums.table()
+
+    windows = []
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for first in range(start, max(stop, start + 1), size):
+            x, y = read(first, min(first + size, stop))
+            part = parts and Path(parts) / f"{first}-{digest(settings, x, y)}.parquet"
+            if part and part.exists():
+                windows.append(pd.read_parquet(part))
+                progress.skip(len(trajectory))
+                continue
+            on_device = x.to(device)
+            windows.append(window(on_device, on_device if y is x else y.to(device), first))
+            if part:
+                write_parquet(part, windows[-1])
+    return pd.concat(windows, ignore_index=True)
+
+
+class _Chunks:
+    """The similarities of a window, a chunk at a time; in smaller chunks from then on when memory runs out."""
+
+    def __init__(self, trajectory, loss, grad_params, precise, seed):
+        self._engine = GradientSimilarity(trajectory.model, loss, grad_params)
+        self._precise, self._seed = precise, seed
+        self._device = next(trajectory.model.parameters()).device
+        self.size = CHUNKS[self._device.type]
+
+    def __call__(self, x, y, target_gradient, row, first):
+        found, start = [], 0
+        while start < len(x):
+            rows = slice(start, start + self.size)
+            seed_device(self._device, derive_seed(self._seed, "masks", row, first + start))
+            try:
+                with precision(self._precise, self._device):
+                    found.append(self._engine(x[rows], y[rows], target_gradient))
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error) or self.size == 1:
+                    raise
+                logger.warning("out of memory with chunks of %d samples; going on with half of that", self.size)
+                self.size //= 2
+            else:
+                start = rows.stop
+        return torch.stack([torch.cat([part[name] for part in found]) for name in MEASURES])
+
+
+def _is_out_of_memory(error):
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _window(device):
+    if device.type == "cpu":
+        return WINDOW
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(
+        WINDOW, free // 4 // (1 << 14) // ALIGNMENT * ALIGNMENT
+    )  # at 16 KiB a profile, a quarter of what is free
+
+
+class _Sums:
+    """What is kept of the similarities of a window while the steps go by."""
+
+    def __init__(self, n, trajectory, device):
+        self._n_rows, self._n = trajectory.n_rows, len(trajectory)
+        n_batches = math.isqrt(self._n_rows)
+        self._length = self._n_rows // n_batches
+        # The first, fastest steps are in no batch when their number is no multiple.
+        self._rest = self._n_rows - n_batches * self._length
+        self._totals = torch.zeros(len(MEASURES), n, dtype=torch.float64, device=device)
+        self._early = torch.zeros(len(EARLY), n, dtype=torch.float64, device=device)
+        self._batches = torch.zeros(trajectory.restarts, n_batches, n, dtype=torch.float64, device=device)
+
+    def add(self, row, measures):
+        measures = measures.double()
+        self._totals += measures
+        restart, step = divmod(row, self._n_rows)
+        if step >= self._rest:
+            self._batches[restart, (step - self._rest) // self._length] += measures[0]
+        for total, part in zip(self._early, EARLY.values(), strict=True):
+            if step < self._early_steps(part):
+                total += measures[0]
+
+    def _early_steps(self, part):
+        return max(1, self._n_rows // part)
+
+    def table(self):
+        batches = self._batches.cpu().numpy() / self._length
+        table = dict(zip(MEASURES, self._totals.cpu().numpy() / self._n, strict=True))
+        table["cosine_se"] = standard_error(batches)
+        halves = batches.mean(axis=1) if len(batches) > 1 else batches[0]
+        table["cosine_even"] = halves[::2].mean(axis=0)
+        table["cosine_odd"] = halves[1::2].mean(axis=0) if len(halves) > 1 else np.full(halves.shape[1], np.nan)
+        for (name, part), total in zip(EARLY.items(), self._early.cpu().numpy(), strict=True):
+            table[name] = total / self._early_steps(part) / len(batches)
+        return pd.DataFrame(table | {"n_steps": self._n})
+
+
+def standard_error(batches):
+    """Standard error of the mean of correlated series, from the means of batches of consecutive steps.
+
+    batches: (restarts, batches, n). Neighbouring steps are nearly the same model, so their similarities are no
+    independent draws; the means of √steps batches nearly are, and restarts are. The larger of two estimates counts,
+    for an error bar must not be too short: what batches differ within restarts and, from two restarts
+    on, what restarts differ. NaN where there is neither.
+    """
+    n_restarts, n_batches, _ = batches.shape
+    nothing = np.full(batches.shape[2], np.nan)
+    within = (batches.var(axis=1, ddof=1) / n_batches).sum(axis=0) / n_restarts**2 if n_batches > 1 else nothing
+    between = batches.mean(axis=1).var(axis=0, ddof=1) / n_restarts if n_restarts > 1 else nothing
+    return np.sqrt(np.fmax(within, between))
