@@ -46,7 +46,10 @@ def similarity(model, loss, x, y, target_gradient, grad_params=None):
 
 
 class GradientSimilarity:
-    """`similarity` for many batches of one model: what the layers allow is found out once, on the first batch."""
+    """`similarity` for many batches of one model: what the layers allow is found out once, on the first batch.
+
+    `width`: after a call, how many numbers the layers with a rule took in and gave out for one sample.
+    """
 
     def __init__(self, model, loss, grad_params=None):
         self._model, self._loss = model, loss
@@ -101,10 +104,12 @@ class GradientSimilarity:
 
     def _forward(self, x, y):
         """Losses, and of every layer with a rule its input and the node of the graph that made its output."""
-        calls, unfit = {}, []
+        calls, unfit, width = {}, [], 1
 
         def keep(layer, arguments, keywords, output):
+            nonlocal width
             a = arguments[0] if arguments else keywords["input"]
+            width += (a.numel() + output.numel()) // len(x)
             if layer in calls or len(a) != len(x) or len(output) != len(x):
                 unfit.append(layer)
             elif output.requires_grad:
@@ -123,6 +128,7 @@ class GradientSimilarity:
         if unfit:
             self._give_up(unfit)
             return self._forward(x, y)
+        self.width = width
         return losses, calls
 
     @staticmethod

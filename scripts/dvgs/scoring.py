@@ -17,20 +17,21 @@ from dvgs.jobs import Progress, logger
 from dvgs.seeds import derive_seed
 from dvgs.values import EARLY, MEASURES
 
-CHUNKS = {"cpu": 512, "cuda": 2048}  # profiles scored together: what a step makes of them stays in cache
-ALIGNMENT = 2048  # a multiple of every chunk
-WINDOW = 8192  # profiles held at once, over which one reading of the trajectory is shared
+BLOCK = 8192  # profiles held at once, over which one reading of the trajectory is shared
+# Numbers that a chunk's layers take in and give out, so that they stay in cache (1024 profiles of the published
+# autoencoder), or in the 50 MB of L2 of a large GPU (2048).
+CACHE = {"cpu": 5 << 20, "cuda": 10 << 20}
 
 
 def plan_shard(n, shard, n_shards):
     """The rows [start, stop) of n that belong to one shard.
 
-    Shards end where chunks end: a matrix product of other rows may round differently, so a profile must
+    Shards end where blocks, and so chunks, end: a matrix product of other rows may round differently, so a profile must
     meet the same chunk however many shards there are. Then any number of shards gives the same bytes.
     """
-    n_blocks = -(-n // ALIGNMENT)
+    n_blocks = -(-n // BLOCK)
     first, last = shard * n_blocks // n_shards, (shard + 1) * n_blocks // n_shards
-    return min(first * ALIGNMENT, n), min(last * ALIGNMENT, n)
+    return min(first * BLOCK, n), min(last * BLOCK, n)
 
 
 def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params=None, seed=0, parts=None):
@@ -49,7 +50,7 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
     chunks = _Chunks(trajectory, loss, grad_params, precise, seed)
     size = _window(device)
     progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
-    settings = (trajectory.key, precise, seed, chunks.size, grad_params and sorted(grad_params))
+    settings = (trajectory.key, device.type, precise, seed, grad_params and sorted(grad_params))
 
     def window(x, y, first):
         sums = _Sums(len(x), trajectory, device)
@@ -81,21 +82,24 @@ class _Chunks:
         self._engine = GradientSimilarity(trajectory.model, loss, grad_params)
         self._precise, self._seed = precise, seed
         self._device = next(trajectory.model.parameters()).device
-        self.size = CHUNKS[self._device.type]
+        self._size = None
 
     def __call__(self, x, y, target_gradient, row, first):
+        if self._size is None:
+            self._engine(x[:1], y[:1], target_gradient)
+            self._size = min(BLOCK, 1 << (CACHE[self._device.type] // self._engine.width).bit_length() - 1)
         found, start = [], 0
         while start < len(x):
-            rows = slice(start, start + self.size)
+            rows = slice(start, start + self._size)
             seed_device(self._device, derive_seed(self._seed, "masks", row, first + start))
             try:
                 with precision(self._precise, self._device):
                     found.append(self._engine(x[rows], y[rows], target_gradient))
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error) or self.size == 1:
+                if not _is_out_of_memory(error) or self._size == 1:
                     raise
-                logger.warning("out of memory with chunks of %d samples; going on with half of that", self.size)
-                self.size //= 2
+                logger.warning("out of memory with chunks of %d samples; going on with half of that", self._size)
+                self._size //= 2
             else:
                 start = rows.stop
         return torch.stack([torch.cat([part[name] for part in found]) for name in MEASURES])
@@ -107,11 +111,10 @@ def _is_out_of_memory(error):
 
 def _window(device):
     if device.type == "cpu":
-        return WINDOW
+        return BLOCK
     free, _ = torch.cuda.mem_get_info(device)
-    return max(
-        WINDOW, free // 4 // (1 << 14) // ALIGNMENT * ALIGNMENT
-    )  # at 16 KiB a profile, a quarter of what is free
+    most = free // 4 // (1 << 14)  # at 16 KiB a profile, a quarter of what is free
+    return max(1, most // BLOCK) * BLOCK
 
 
 class _Sums:

@@ -8,7 +8,7 @@ from torch import nn
 
 from dvgs import scoring as module
 from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.scoring import ALIGNMENT, plan_shard, score, standard_error
+from dvgs.scoring import BLOCK, plan_shard, score, standard_error
 from dvgs.trajectory import Trajectory, record_trajectory
 from dvgs.values import COLUMNS, MEASURES, convergence, gather
 
@@ -65,8 +65,9 @@ def test_values_are_means_over_all_steps_of_all_restarts(recorded, rng):
 
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
-def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards):
-    n = 5 * ALIGNMENT + 17
+def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 512)
+    n = 5 * 512 + 17
     source = rng.normal(size=(n, 20)).astype(np.float32)
     ids = pd.Series([f"p{i}" for i in range(n)])
     tables = {}
@@ -98,20 +99,20 @@ def test_masks_of_dropout_depend_on_seed_step_and_place_alone(tmp_path, rng):
     record_trajectory(
         path, network, reconstruction_loss, x, x, epochs=3, batch_size=30, learning_rate=0.01, seed=1
     )  # fmt: skip
-    source = rng.normal(size=(ALIGNMENT + 50, 6)).astype(np.float32)
+    source = rng.normal(size=(BLOCK + 50, 6)).astype(np.float32)
     with Trajectory(path, network) as trajectory:
         state = torch.get_rng_state()
         whole = score_rows(trajectory, source)
         assert torch.equal(state, torch.get_rng_state())
         torch.rand(7)
-        last = score_rows(trajectory, source, ALIGNMENT)
+        last = score_rows(trajectory, source, BLOCK)
         other = score_rows(trajectory, source, seed=2)
-    assert whole[ALIGNMENT:].reset_index(drop=True).equals(last)
+    assert whole[BLOCK:].reset_index(drop=True).equals(last)
     assert not np.allclose(whole["cosine"], other["cosine"], atol=1e-3)
 
 
 def test_finished_windows_are_found_again_but_not_those_of_other_data(recorded, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "WINDOW", 512)
+    monkeypatch.setattr(module, "BLOCK", 512)
     source = rng.normal(size=(1300, 20)).astype(np.float32)
     with Trajectory(recorded) as trajectory:
         expected = score_rows(trajectory, source)
@@ -130,6 +131,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(recorded, rng, monkeypatch, 
     source = rng.normal(size=(1100, 20)).astype(np.float32)
     real = module.GradientSimilarity.__call__
     sizes = []
+    monkeypatch.setattr(module, "BLOCK", 512)
 
     def small(self, x, *arguments):
         if len(x) > 200:
@@ -145,7 +147,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(recorded, rng, monkeypatch, 
             "out of memory with chunks of 512 samples; going on with half of that",
             "out of memory with chunks of 256 samples; going on with half of that",
         ]
-        assert set(sizes) == {128, 1100 % 128}
+        assert set(sizes) == {1, 128, 1100 % 128}  # one sample tells how many numbers the layers hold
         for name in MEASURES:
             assert np.allclose(found[name], expected[name], atol=1e-5)
 
