@@ -42,38 +42,60 @@ def linear(layer, a, delta, gradient):
 
 def _linear_on_sequence(a, delta, gradient):
     def positions(rows):
-        return a[rows].mT.to(delta.dtype), delta[rows].mT
+        return a[rows, None].to(delta.dtype), delta[rows, None]
 
-    return _sum(_weight(positions, len(a), gradient, groups=1), _bias(delta.mT, gradient))
+    target = gradient["weight"][None] if "weight" in gradient else None
+    return _sum(_weight(positions, len(a), target), _bias(delta.mT, gradient))
 
 
 def convolution(layer, a, delta, gradient):
-    """A linear map of patches, the sum over positions: unfolded, it is a Linear on a sequence."""
+    """A linear map of patches, the sum over positions: taken apart, it is a Linear on a sequence."""
     a, delta, kernel, stride, padding, dilation = _in_2d(layer, a, delta)
     padded = F.pad(a.to(delta.dtype), padding, "constant" if layer.padding_mode == "zeros" else layer.padding_mode)
 
     def positions(rows):
-        return F.unfold(padded[rows], kernel, dilation, 0, stride), delta[rows].flatten(2)
+        patches = _patches(padded[rows], delta.shape[2:], kernel, stride, dilation, layer.groups)
+        return patches, _by_position(delta[rows], layer.groups)
 
-    return _sum(_weight(positions, len(a), gradient, layer.groups), _bias(delta, gradient))
+    return _sum(_weight(positions, len(a), _by_group(layer, gradient)), _bias(delta, gradient))
 
 
 def transposed_convolution(layer, a, delta, gradient):
-    """The mirror image: patches of δ meet the input at one position each."""
+    """The mirror image: a patch of δ meets the input at one position."""
     a, delta, kernel, stride, padding, dilation = _in_2d(layer, a, delta)
     padded = F.pad(delta, padding)
-    shape = [
-        (size - d * (k - 1) - 1) // s + 1
-        for size, k, s, d in zip(padded.shape[2:], kernel, stride, dilation, strict=True)
-    ]
 
     def positions(rows):
-        patches = F.unfold(padded[rows], kernel, dilation, 0, stride).unflatten(2, shape)
-        # Output padding of a stride or more makes room for patches that belong to no input.
-        patches = patches[..., : a.shape[2], : a.shape[3]].flatten(2)
-        return patches, a[rows].to(delta.dtype).flatten(2)
+        patches = _patches(padded[rows], a.shape[2:], kernel, stride, dilation, layer.groups)
+        return patches, _by_position(a[rows].to(delta.dtype), layer.groups)
 
-    return _sum(_weight(positions, len(a), gradient, layer.groups), _bias(delta, gradient))
+    return _sum(_weight(positions, len(a), _by_group(layer, gradient)), _bias(delta, gradient))
+
+
+def _patches(images, shape, kernel, stride, dilation, groups):
+    """What a kernel sees at each of shape[0] x shape[1] positions: (n, groups, positions, height x width x channels).
+
+    Channels last: a row of the kernel is then contiguous, and the copy several times faster than torch's unfold.
+    """
+    images = images.permute(0, 2, 3, 1).contiguous()
+    n, _, _, channels = images.shape
+    of_n, of_row, of_column, _ = images.stride()
+    size = (n, groups, *shape, *kernel, channels // groups)
+    steps = (of_row * stride[0], of_column * stride[1], of_row * dilation[0], of_column * dilation[1])
+    return images.as_strided(size, (of_n, channels // groups, *steps, 1)).flatten(4).flatten(2, 3)
+
+
+def _by_position(images, groups):
+    """(n, groups, positions, channels)"""
+    return images.flatten(2).unflatten(1, (groups, -1)).mT
+
+
+def _by_group(layer, gradient):
+    """The target of a kernel, with the channels in the order of `_patches`: (groups, out, height x width x in)."""
+    if "weight" not in gradient:
+        return None
+    target = gradient["weight"].reshape(*layer.weight.shape[:2], -1)
+    return target.mT.unflatten(0, (layer.groups, -1)).flatten(2)
 
 
 def embedding(layer, a, delta, gradient):
@@ -125,27 +147,27 @@ RULES = {
 }
 
 
-def _weight(positions, n, gradient, groups):
-    """For g_i = Σ_s outer_is inner_isᵀ, where positions(rows) gives inner (rows, i, s) and outer (rows, o, s).
+def _weight(positions, n, target):
+    """For g_i = Σ_s outer_is inner_isᵀ, where positions(rows) gives inner (rows, groups, s, i) and outer (.., s, o).
 
-    The norm comes from g_i itself or from Σ_st <inner_s, inner_t> <outer_s, outer_t>, whichever is smaller to hold
-    and to compute. Channels come in `groups` that do not meet.
+    target: (groups, o, i), or None where the weights do not count. The norm comes from g_i itself or from
+    Σ_st <inner_s, inner_t> <outer_s, outer_t>, whichever is smaller to hold and to compute.
     """
-    if "weight" not in gradient:
+    if target is None:
         return 0, 0
-    inner, outer = (part.unflatten(1, (groups, -1)) for part in positions(slice(0, 1)))
-    (i, s), o = inner.shape[2:], outer.shape[2]
-    target = gradient["weight"].reshape(groups, o, i).to(outer.dtype)
+    groups, o, i = target.shape
+    s = positions(slice(0, 1))[0].shape[2]
     by_gram = s * (i + o) <= i * o
     rows = max(1, SLAB // (groups * (s * (i + o) + (s * s if by_gram else i * o))))
     found = []
     for start in range(0, n, rows):
-        inner, outer = (part.unflatten(1, (groups, -1)) for part in positions(slice(start, start + rows)))
+        inner, outer = positions(slice(start, start + rows))
         if by_gram:
-            dots, squares = (target @ inner) * outer, (inner.mT @ inner) * (outer.mT @ outer)
+            dots = (inner @ target.mT.to(inner.dtype)) * outer
+            squares = (inner @ inner.mT) * (outer @ outer.mT)
         else:
-            g = outer @ inner.mT
-            dots, squares = g * target, g.square()
+            g = outer.mT @ inner
+            dots, squares = g * target.to(g.dtype), g.square()
         found.append([part.sum((1, 2, 3), dtype=_wide(part)) for part in (dots, squares)])
     return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
