@@ -1,9 +1,10 @@
+# make bench: speed and memory as ratios, on a GPU where there is one.
 # make demo: everything on an embedded compendium; make test: all tests; make lint; make docs; make lock: pin anew.
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test lint docs lock clean
+.PHONY: demo test bench lint docs lock clean
 
 demo: .venv/workflow
 	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --prioritize embed --quiet rules host
@@ -12,6 +13,9 @@ demo: .venv/workflow
 
 test: .venv/tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: .venv/workflow
+	$(BIN)/python tests/benchmarks/bench.py
 
 lint: .venv/tests
 	$(BIN)/ruff check .

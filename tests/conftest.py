@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and threads that wait for each other crawl
@@ -16,6 +17,12 @@ def real_data():
     if not (folder / "l1000").is_dir():
         pytest.skip("no real L1000 data here: set DVGS_TEST_DATA to a folder that has l1000/")
     return folder
+
+
+def readme_example(word):
+    """The Python example of the README in which a word stands."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return next(block for block in blocks if word in block)
 
 
 @pytest.fixture

@@ -1,19 +1,25 @@
 """The whole workflow on a small made-up release: what it promises about its outputs."""
 
+import contextlib
 import filecmp
 import json
 import re
 import shutil
+import subprocess
+import sys
+import time
 import warnings
 
 import anndata as ad
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import scanpy as sc
 import torch
+import yaml
 from cmapPy.pandasGEXpress.parse import parse
-from conftest import ROOT
+from conftest import ROOT, readme_example
 
 from dvgs.gctx import GctxFile
 from dvgs.models import make_autoencoder
@@ -122,6 +128,22 @@ def test_page_is_self_contained_and_summary_short(results):
     assert 0 < len(lines) <= 10 and "profiles in" in lines[0]
 
 
+def test_readme_example_on_anndata(results):
+    names = {}
+    example = readme_example("signatures.h5ad").replace("results/demo", str(results)).replace("> 0.25", "> 0.1")
+    exec(example, names)
+    data, trusted = names["data"], names["trusted"]
+    assert data.obs["dvgs"].notna().to_numpy().tolist() == (~trusted).tolist() and 0 < trusted.sum() < len(trusted)
+    assert (data.obs.loc[~trusted, "dvgs_se"] > 0).all()
+
+
+def test_convergence_is_told(results):
+    for target in TARGETS:
+        found = pd.read_csv(results / target / "convergence.csv")
+        assert found["steps"].tolist() == ["eighth", "quarter", "half", "alternate"]
+        assert found["spearman"].between(-1, 1).all() and (found["n_steps"] == 16).all()
+
+
 def test_second_run_finds_nothing_to_do(snakemake, small):
     done = snakemake(small, SMALL)
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
@@ -160,6 +182,42 @@ def test_same_config_same_bytes(snakemake, small, tmp_path):
     assert len(files) > 25
     _, different, missing = filecmp.cmpfiles(small, tmp_path, files, shallow=False)
     assert not missing and not different
+
+
+def test_jobs_killed_give_the_same_bytes_when_the_command_is_given_again(small, tmp_path):
+    """kill -9 of one training and one scoring job, each at a moment of its own."""
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
+    shutil.copytree(small / "resources", tmp_path / "resources")
+    values = "results/small/general/values.parquet"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    command += ["--cores", "2", "--scheduler", "greedy", "--configfile", str(tmp_path / "config.yaml"), values]
+    for job, delay in (("train_trajectory", 3.0), ("score_shard", 2.5)):
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        script = wait_for(lambda job=job, run=run: script_of(run, job), seconds=120)
+        time.sleep(delay)
+        script.kill()
+        assert run.wait(120) != 0
+        assert not (tmp_path / values).exists()
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert filecmp.cmp(small / values, tmp_path / values, shallow=False)
+    assert not list((tmp_path / "results").rglob(".*"))
+
+
+def script_of(run, job):
+    """The process that a snakemake runs for the script of a job, or None."""
+    for child in psutil.Process(run.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(part.endswith(f"{job}.py") for part in child.cmdline()):
+                return child
+    return None
+
+
+def wait_for(look, seconds):
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
 
 
 def test_shards_do_not_change_values(snakemake, small, tmp_path):

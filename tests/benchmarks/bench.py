@@ -1,0 +1,356 @@
+"""Speed and memory as ratios taken in one run: ours against the obvious way, and against the physical floor.
+
+Every line compares things that were timed in turn, so that a slow moment of the machine hits both.
+"""
+
+import argparse
+import ctypes
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from dvgs.devices import keep_freed_memory, pick_device, precision
+from dvgs.gradients import GradientSimilarity
+from dvgs.models import Autoencoder, make_autoencoder, make_classifier, make_conv_autoencoder
+from dvgs.scoring import BLOCK, CACHE, score
+from dvgs.trajectory import Trajectory, record_trajectory
+
+REPEATS = 7
+
+
+def squared_error(prediction, y):
+    return nn.functional.mse_loss(prediction, y, reduction="none").flatten(1).mean(dim=1)
+
+
+def cross_entropy(prediction, y):
+    return nn.functional.cross_entropy(prediction, y, reduction="none")
+
+
+def published_autoencoder(device):
+    x = torch.randn(4096, 978, device=device)
+    return Autoencoder(978).to(device), squared_error, x, x
+
+
+def adult_classifier(device):
+    x = torch.randn(16384, 108, device=device)
+    return make_classifier(108, [100, 100], 2, seed=0).to(device), cross_entropy, x, (x[:, 0] > 0).long()
+
+
+def conv_autoencoder(device):
+    x = torch.randn(1024, 3, 32, 32, device=device)
+    return make_conv_autoencoder(seed=0).to(device), squared_error, x, x
+
+
+MODELS = {
+    "published autoencoder": (published_autoencoder, 150),
+    "ADULT classifier": (adult_classifier, 50),
+    "conv autoencoder": (conv_autoencoder, 8),
+}
+
+
+def target_gradient(model, loss, x, y):
+    return torch.autograd.grad(loss(model(x), y).mean(), list(model.parameters()))
+
+
+def ours(model, loss, x, y, gradient, chunk=None):
+    engine = GradientSimilarity(model, loss)
+    engine(x[:9], y[:9], gradient)  # finds out what the layers allow
+    chunk = chunk or min(BLOCK, 1 << (CACHE[x.device.type] // engine.width).bit_length() - 1)
+
+    def run():
+        for start in range(0, len(x), chunk):
+            rows = slice(start, start + chunk)
+            engine(x[rows], x[rows] if y is x else y[rows], gradient)
+
+    return run
+
+
+def by_vmap(model, loss, x, y, gradient, chunk):
+    """Per-sample gradients formed, compared and forgotten."""
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    target = torch.cat([g.flatten() for g in gradient])
+
+    def one(parameters, x, y):
+        return loss(functional_call(model, parameters, (x[None],)), y[None]).sum()
+
+    def run():
+        for start in range(0, len(x), chunk):
+            rows = slice(start, start + chunk)
+            gradients = vmap(grad(one), (None, 0, 0))(parameters, x[rows], y[rows])
+            dot = norm = 0
+            for (_, g), t in zip(
+                gradients.items(), target.split([p.numel() for p in parameters.values()]), strict=True
+            ):
+                g = g.flatten(1)
+                dot, norm = dot + g @ t, norm + g.square().sum(1)
+            dot / (norm.sqrt() * target.norm())
+
+    return run
+
+
+def products_alone(model, x, gradient, chunk):
+    """The matrix products that no way around exists for: forward, backward but to the input, and with the target."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    weights, targets = [layer.weight.detach() for layer in layers], gradient[::2]
+    a = [torch.randn(chunk, layer.in_features, device=x.device) for layer in layers]
+    d = [torch.randn(chunk, layer.out_features, device=x.device) for layer in layers]
+    out, back = [torch.empty_like(t) for t in d], [torch.empty_like(t) for t in a]
+
+    def run():
+        for _ in range(len(x) // chunk):
+            for k, (w, g) in enumerate(zip(weights, targets, strict=True)):
+                torch.mm(a[k], w.T, out=out[k])
+                if k:
+                    torch.mm(d[k], w, out=back[k])
+                torch.mm(a[k], g.T, out=out[k]) if w.shape[0] <= w.shape[1] else torch.mm(d[k], g, out=back[k])
+
+    return run
+
+
+def seconds(runs, device, repeats=REPEATS):
+    """Median seconds of each of several functions, called in turn after one round that is not counted."""
+    taken = [[] for _ in runs]
+    for repeat in range(repeats + 1):
+        for found, run in zip(taken, runs, strict=True):
+            synchronise(device)
+            start = time.perf_counter()
+            run()
+            synchronise(device)
+            if repeat:
+                found.append(time.perf_counter() - start)
+    return [float(np.median(found)) for found in taken]
+
+
+def synchronise(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def line(what, figure, wanted=None, reached=None):
+    verdict = "" if reached is None else "reached" if reached else "NOT REACHED"
+    print(f"{what:<78} {figure:>28} {wanted or '':>14} {verdict}", flush=True)
+
+
+def bench_against_vmap(device):
+    """Against vmap in chunks as large as ours with the allocator as it comes, and at its best beside it.
+
+    At its best it has small chunks and an allocator that keeps its pages (devices.keep_freed_memory), as ours has.
+    """
+    for name, (_, wanted) in MODELS.items():
+        plain = in_fresh_process("--vmap-of", name, "--device", device.type)
+        fast, best, chunk = time_of_ours_and_vmap(name, device)
+        figure = f"{plain / fast:.0f}x ({fast:.2f} and {plain:.0f} us)"
+        line(f"{name}: vmap / ours, time a gradient", figure, f">= {wanted}x", plain / fast >= wanted)
+        line(f"    vmap at its best, chunks of {chunk}", f"{best / fast:.1f}x ({best:.0f} us)")
+
+
+def time_of_ours_and_vmap(name, device):
+    """Microseconds a gradient: ours, and vmap in the chunks that suit it best."""
+    model, loss, x, y, gradient = prepare(name, device)
+    few = 128 if device.type == "cpu" else 1024
+    candidates = {chunk: by_vmap(model, loss, x[:few], y[:few], gradient, chunk) for chunk in (8, 32, 128)}
+    chunk, _ = min(zip(candidates, seconds(list(candidates.values()), device, 2), strict=True), key=lambda t: t[1])
+    fast, best = seconds([ours(model, loss, x, y, gradient), candidates[chunk]], device, 5)
+    return 1e6 * fast / len(x), 1e6 * best / few, chunk
+
+
+def prepare(name, device):
+    torch.manual_seed(0)
+    model, loss, x, y = MODELS[name][0](device)
+    return model, loss, x, y, target_gradient(model, loss, x[:500], y[:500])
+
+
+def in_fresh_process(*options):
+    command = [sys.executable, __file__, *options]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def vmap_of(name, device):
+    """Microseconds a gradient of vmap in one chunk of 512, as torch comes."""
+    model, loss, x, y, gradient = prepare(name, device)
+    n = 512
+    print(1e6 * seconds([by_vmap(model, loss, x[:n], y[:n], gradient, n)], device, 2)[0] / n)
+
+
+def bench_memory():
+    need = {way: in_fresh_process("--memory-of", way) for way in ("ours", "vmap")}
+    ratio = need["vmap"] / need["ours"]
+    figure = f"{ratio:.0f}x ({need['ours']:.0f} and {need['vmap']:.0f} MiB)"
+    line("published autoencoder: vmap / ours, peak memory of a chunk of 512", figure, ">= 10x", ratio >= 10)
+
+
+def memory_of(way):
+    """MiB that one chunk needs on top of model and data, at its peak."""
+    torch.manual_seed(0)
+    model, loss, x, y = published_autoencoder(torch.device("cpu"))
+    x = x[:512]
+    gradient = target_gradient(model, loss, x[:100], x[:100])
+    run = (ours if way == "ours" else by_vmap)(model, loss, x, x, gradient, 512)
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed must not count as there
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak up to here
+    run()
+    print((status("VmHWM") - before) / 1024)
+
+
+def status(field):
+    text = Path("/proc/self/status").read_text()
+    return int(next(row for row in text.splitlines() if row.startswith(field)).split()[1])
+
+
+def bench_floor(device):
+    torch.manual_seed(0)
+    model, loss, x, y = published_autoencoder(device)
+    gradient = target_gradient(model, loss, x[:500], y[:500])
+    runs = [ours(model, loss, x, y, gradient), products_alone(model, x, gradient, 1024)]
+    full, floor = (1e6 * s / len(x) for s in seconds(runs, device, 15))
+    figure = f"{full / floor:.2f}x ({full:.2f} and {floor:.2f} us)"
+    line("published autoencoder: ours / its matrix products alone, float32", figure, "<= 1.4x", full / floor <= 1.4)
+
+
+def bench_precision(device):
+    """Speed against fidelity of the values, along a short training of the published model."""
+    torch.manual_seed(0)
+    x, target = torch.randn(2048, 60) @ torch.randn(60, 978), torch.randn(500, 60) @ torch.randn(60, 978)
+    x, target = x / x.std() + 0.5 * torch.randn_like(x), target / target.std()
+    with tempfile.TemporaryDirectory() as folder:
+        path = record(Path(folder), device, target, 12)
+        values, taken = {}, {}
+        with Trajectory(path, device="cpu") as trajectory:
+            values["float64"] = float64_values(trajectory, x)
+        for name in ("float32", "tf32", "bf16"):
+            with Trajectory(path, device=device) as trajectory:
+                chunks = lambda a, b: (x[a:b], x[a:b])  # noqa: E731
+                started = time.perf_counter()
+                values[name] = score(trajectory, squared_error, chunks, 0, len(x), precise=name)["cosine"].to_numpy()
+                taken[name] = time.perf_counter() - started
+    for name, found in values.items():
+        if name != "float64":
+            rank = spearmanr(found, values["float64"]).statistic
+            figure = f"{rank:.6f}, {np.abs(found - values['float64']).max():.1e}"
+            line(f"{name}: Spearman with float64 on the CPU, largest difference of a cosine", figure)
+    native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if not native:
+        line(
+            "bf16: this CPU has no instructions for it", f"{taken['float32'] / taken['bf16']:.2f}x the speed", ">= 1.6x"
+        )
+    else:
+        ratio, rank = taken["float32"] / taken["bf16"], spearmanr(values["bf16"], values["float64"]).statistic
+        line("bf16: speed over float32", f"{ratio:.2f}x", ">= 1.6x", ratio >= 1.6)
+        line("bf16: Spearman with float64", f"{rank:.6f}", ">= 0.9999", rank >= 0.9999)
+    if device.type == "cuda":
+        line("tf32: speed over float32", f"{taken['float32'] / taken['tf32']:.2f}x")
+
+
+def float64_values(trajectory, x):
+    """The obvious way: every sample's gradient in float64, one block of samples at a time."""
+    model, total = trajectory.model.double(), np.zeros(len(x))
+    for row in range(len(trajectory)):
+        gradient = [g.double() for g in trajectory.at(row)]
+        engine = GradientSimilarity(model, squared_error)
+        for start in range(0, len(x), 512):
+            block = x[start : start + 512].double()
+            total[start : start + 512] += engine(block, block, gradient)["cosine"].numpy()
+    return total / len(trajectory)
+
+
+def bench_scaling(device):
+    """Time against the number of profiles and of steps, and memory, for the published model."""
+    sizes, steps = [1000, 10_000, 100_000], [5, 50]
+
+    def read(start, stop):
+        block = torch.randn(stop - start, 978, generator=torch.Generator().manual_seed(start))
+        return block, block
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = record(Path(folder), device, torch.randn(500, 978), steps[-1])
+
+        def run(n, n_steps):
+            with Trajectory(path, device=device) as trajectory:
+                trajectory.n_rows = n_steps
+                score(trajectory, squared_error, read, 0, n)
+
+        peaks = []
+        for n in sizes:
+            Path("/proc/self/clear_refs").write_text("5")  # forget the peak up to here
+            run(n, 1)
+            peaks.append(status("VmHWM") / 1024)
+        by_size = seconds([partial(run, n, steps[0]) for n in sizes], device, 2)
+        by_steps = seconds([partial(run, sizes[1] // 2, n) for n in steps], device, 2)
+    for what, at, taken in (("profiles", sizes, by_size), ("steps", steps, by_steps)):
+        exponent = np.polyfit(np.log(at), np.log(taken), 1)[0]
+        span = f"time against {what}, {at[0]:,} to {at[-1]:,}"
+        line(span, f"exponent {exponent:.3f}", "1 +- 0.05", abs(exponent - 1) <= 0.05)
+    growth = peaks[-1] / peaks[1]
+    line(f"peak memory, {sizes[-1]:,} / {sizes[1]:,} profiles", f"{growth:.2f}x ({peaks[-1]:.0f} MiB)", "flat",
+         growth < 1.1)  # fmt: skip
+
+
+def record(folder, device, target, n_steps):
+    path, target = folder / "trajectory.h5", target.to(device)
+    model = make_autoencoder(978, (256, 256), 64, seed=1).to(device)
+    options = {"epochs": n_steps, "batch_size": len(target), "learning_rate": 1e-3, "seed": 1}
+    record_trajectory(path, model, squared_error, target, target, **options)
+    return path
+
+
+def bench_published_run(device):
+    """All gradients of the published LINCS run: 710,216 profiles along 500 steps."""
+    n, n_steps = 710_216, 500
+    x = torch.randn(n, 978, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder:
+        path = record(Path(folder), device, torch.randn(5000, 978), n_steps)
+        for name in ("float32", "tf32"):
+            with Trajectory(path, device=device) as trajectory:
+                started = time.perf_counter()
+                values = score(trajectory, squared_error, lambda a, b: (x[a:b],) * 2, 0, n, precise=name)
+                taken = time.perf_counter() - started
+            rows = np.arange(0, n, n // 200)[:200]
+            with Trajectory(path, device="cpu") as trajectory:
+                rank = spearmanr(float64_values(trajectory, x[rows]), values["cosine"].to_numpy()[rows]).statistic
+            line(f"{n:,} profiles x {n_steps} steps, {name}: seconds", f"{taken:.1f} s", "< 60 s", taken < 60)
+            line(f"    Spearman with float64 on 200 of them, {name}", f"{rank:.6f}", ">= 0.9999", rank >= 0.9999)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--memory-of", choices=["ours", "vmap"], help=argparse.SUPPRESS)
+    parser.add_argument("--vmap-of", choices=list(MODELS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = pick_device(options.device)
+    if options.memory_of:
+        return memory_of(options.memory_of)
+    if options.vmap_of:
+        return vmap_of(options.vmap_of, device)
+    keep_freed_memory()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{options.threads} threads, {platform.machine()}"
+    print(f"{time.strftime('%Y-%m-%d')}, {device.type}: {name}; torch {torch.__version__}")
+    with precision("float32", device):
+        bench_against_vmap(device)
+        if device.type == "cpu":
+            bench_memory()
+        bench_floor(device)
+    bench_precision(device)
+    bench_scaling(device)
+    if device.type == "cuda":
+        bench_published_run(device)
+
+
+if __name__ == "__main__":
+    main()
