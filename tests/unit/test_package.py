@@ -29,4 +29,4 @@ def test_installed_package_imports(tmp_path):
 
 def test_readme_example_finds_wrong_labels(capsys):
     exec(readme_example("load_digits"), {})
-    assert int(capsys.readouterr().out.split("%")[0]) > 85
+    assert int(capsys.readouterr().out.split("%")[0]) > 75

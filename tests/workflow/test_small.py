@@ -190,7 +190,7 @@ def test_jobs_killed_give_the_same_bytes_when_the_command_is_given_again(small, 
     shutil.copytree(small / "resources", tmp_path / "resources")
     values = "results/small/general/values.parquet"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
-    command += ["--cores", "2", "--scheduler", "greedy", "--configfile", str(tmp_path / "config.yaml"), values]
+    command += ["--cores", "2", "--scheduler", "greedy", "--configfile", str(tmp_path / "config.yaml"), "--", values]
     for job, delay in (("train_trajectory", 3.0), ("score_shard", 2.5)):
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         script = wait_for(lambda job=job, run=run: script_of(run, job), seconds=120)
