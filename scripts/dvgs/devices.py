@@ -33,8 +33,9 @@ def precision(name, device):
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = name == "tf32"
     try:
-        # Parameters change between steps, so their casts must not be kept.
-        with torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16", cache_enabled=False):
+        # Casts of parameters are kept until the end, so they must not change within; in captured launches
+        # what is kept would go stale.
+        with torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16", cache_enabled=device.type == "cpu"):
             yield
     finally:
         torch.set_float32_matmul_precision(products)

@@ -64,6 +64,11 @@ class GradientSimilarity:
         self._rules, self._formed = _assign(model, self._names)
         self._tried = self._draws = False  # whether the rules were checked, whether the model draws random numbers
 
+    @property
+    def may_differ(self):
+        """After a call: whether the model draws random numbers, or gradients are formed sample by sample."""
+        return self._draws or bool(self._formed)
+
     def __call__(self, x, y, target_gradient):
         """As `similarity`."""
         gradient_of = self._by_parameter(target_gradient)
@@ -164,7 +169,8 @@ class GradientSimilarity:
         deltas = self._deltas(losses, calls, keep_graph=True)
         gradients = torch.autograd.grad((c * losses).sum(), list(self._names), allow_unused=True)
         gradient_of = {p: torch.zeros_like(p) if g is None else g for p, g in zip(self._names, gradients, strict=True)}
-        tolerance = 1e-8 if losses.dtype == torch.float64 else 1e-3  # TF32 is as coarse
+        coarsest = max(torch.finfo(p.dtype).eps for p in self._names)
+        tolerance = 1e-8 if coarsest < 1e-15 else max(1e-3, 8 * coarsest)  # TF32 has an error of 1e-3, too
         # A gradient that is zero but for rounding, as of a bias before a norm, is no reason to mistrust a rule.
         rounding = 1e-9 * sum(g.square().sum() for g in gradients if g is not None)
         wrong = []

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dvgs.capture import Captured
 from dvgs.devices import precision, seed_device
 from dvgs.files import digest, write_parquet
 from dvgs.gradients import GradientSimilarity
@@ -47,7 +48,7 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
     alternate restarts; the means over the first steps, one column for each of EARLY; and `n_steps`, the steps averaged.
     """
     device = next(trajectory.model.parameters()).device
-    chunks = _Chunks(trajectory, loss, grad_params, precise, seed)
+    chunks = _Chunks(trajectory, loss, grad_params, seed)
     size = _window(device)
     progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
     settings = (trajectory.key, device.type, precise, seed, grad_params and sorted(grad_params))
@@ -55,7 +56,9 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
     def window(x, y, first):
         sums = _Sums(len(x), trajectory, device)
         for row in range(len(trajectory) if len(x) else 0):
-            sums.add(row, chunks(x, y, trajectory.at(row), row, first))
+            gradient = trajectory.at(row)
+            with precision(precise, device):
+                sums.add(row, chunks(x, y, gradient, row, first))
             progress.advance()
         return sums.table()
 
@@ -78,10 +81,12 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
 class _Chunks:
     """The similarities of a window, a chunk at a time; in smaller chunks from then on when memory runs out."""
 
-    def __init__(self, trajectory, loss, grad_params, precise, seed):
-        self._engine = GradientSimilarity(trajectory.model, loss, grad_params)
-        self._precise, self._seed = precise, seed
+    def __init__(self, trajectory, loss, grad_params, seed):
+        self._engine = self._run = GradientSimilarity(trajectory.model, loss, grad_params)
+        self._seed = seed
         self._device = next(trajectory.model.parameters()).device
+        if self._device.type == "cuda":
+            self._run = Captured(self._engine)
         self._size = None
 
     def __call__(self, x, y, target_gradient, row, first):
@@ -93,8 +98,8 @@ class _Chunks:
             rows = slice(start, start + self._size)
             seed_device(self._device, derive_seed(self._seed, "masks", row, first + start))
             try:
-                with precision(self._precise, self._device):
-                    found.append(self._engine(x[rows], y[rows], target_gradient))
+                part = x[rows]
+                found.append(self._run(part, part if y is x else y[rows], target_gradient))
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error) or self._size == 1:
                     raise
