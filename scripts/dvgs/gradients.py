@@ -48,7 +48,7 @@ def similarity(model, loss, x, y, target_gradient, grad_params=None):
 class GradientSimilarity:
     """`similarity` for many batches of one model: what the layers allow is found out once, on the first batch.
 
-    `width`: after a call, how many numbers the layers with a rule took in and gave out for one sample.
+    `width`: after a call, the bytes that the layers with a rule took in and gave out for one sample.
     """
 
     def __init__(self, model, loss, grad_params=None):
@@ -73,7 +73,7 @@ class GradientSimilarity:
         """As `similarity`."""
         gradient_of = self._by_parameter(target_gradient)
         losses, dot, squared = self._sums(x, y, gradient_of)
-        target_squared = sum(g.square().sum() for g in gradient_of.values())
+        target_squared = sum(torch.linalg.vector_norm(g).square() for g in gradient_of.values())
         return _similarities(dot, squared, target_squared) | {"loss": losses}
 
     def _by_parameter(self, target_gradient):
@@ -114,7 +114,7 @@ class GradientSimilarity:
         def keep(layer, arguments, keywords, output):
             nonlocal width
             a = arguments[0] if arguments else keywords["input"]
-            width += (a.numel() + output.numel()) // len(x)
+            width += (a.numel() * a.element_size() + output.numel() * output.element_size()) // len(x)
             if layer in calls or len(a) != len(x) or len(output) != len(x):
                 unfit.append(layer)
             elif output.requires_grad:

@@ -19,9 +19,9 @@ from dvgs.seeds import derive_seed
 from dvgs.values import EARLY, MEASURES
 
 BLOCK = 8192  # profiles held at once, over which one reading of the trajectory is shared
-# Numbers that a chunk's layers take in and give out, so that they stay in cache (1024 profiles of the published
+# Bytes that a chunk's layers take in and give out, so that they stay in cache (1024 profiles of the published
 # autoencoder), or in the 50 MB of L2 of a large GPU (2048).
-CACHE = {"cpu": 5 << 20, "cuda": 10 << 20}
+CACHE = {"cpu": 20 << 20, "cuda": 40 << 20}
 
 
 def plan_shard(n, shard, n_shards):
