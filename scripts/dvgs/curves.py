@@ -1,13 +1,15 @@
 """Filter curves: what happens to a model when the worst, or the best, profiles are dropped before training."""
 
 import hashlib
+from collections import defaultdict
 
 import numpy as np
 import pandas as pd
 
 from dvgs.jobs import Progress
 from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.training import fit, r2, steps_per_epoch
+from dvgs.together import fit_together, group_size
+from dvgs.training import r2, steps_per_epoch
 
 COLUMNS = ["profiles", "method", "drop", "quantile", "replicate", "n_train", "steps", "r2", "r2_validation"]
 DROPS = ("low", "high")
@@ -72,28 +74,43 @@ def trace_curve(
     Returns a DataFrame of COLUMNS.
     """
     known = methods.notna().all(axis=1).to_numpy()
-    trained, rows = {}, []
-    trainings = plan(methods, quantiles)
-    progress = Progress("filter curves, models", len(trainings))
-    for profiles, method, drop, quantile in trainings:
-        candidates = np.flatnonzero(known) if profiles == "with_apc" else np.arange(len(x))
-        kept = candidates[keep_mask(methods[method].to_numpy()[candidates], drop, quantile)]
-        steps = n_steps(budget, epochs, batch_size, len(kept), len(candidates))
-        key = steps, hashlib.sha256(kept).digest()  # nothing dropped is the same training for every method
-        if key not in trained:
-            network = make_autoencoder(x.shape[1], **model, seed=seed).to(x.device)
-            part = x[kept]
-            fit(
-                network,
-                reconstruction_loss,
-                part,
-                part,
-                steps=steps,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                seed=seed,
-            )
+    masks, rows = {}, []
+    for profiles, method, drop, quantile in plan(methods, quantiles):
+        candidates = known if profiles == "with_apc" else np.ones(len(x), bool)
+        mask = candidates.copy()
+        mask[candidates] = keep_mask(methods[method].to_numpy()[candidates], drop, quantile)
+        n_train = int(mask.sum())
+        steps = n_steps(budget, epochs, batch_size, n_train, int(candidates.sum()))
+        key = steps, hashlib.sha256(mask).digest()  # nothing dropped is the same training for every method
+        masks[key] = mask
+        rows.append(((profiles, method, drop, quantile, replicate, n_train, steps), key))
+
+    def make():
+        return make_autoencoder(x.shape[1], **model, seed=seed).to(x.device)
+
+    trained = {}
+    progress = Progress("filter curves, models", len(masks))
+    for group in _alike(masks, batch_size, group_size(make(), batch_size, x.device)):
+        networks = fit_together(
+            [make() for _ in group],
+            reconstruction_loss,
+            x,
+            x,
+            [np.flatnonzero(masks[key]) for key in group],
+            steps=group[0][0],
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seeds=[seed] * len(group),
+        )
+        for key, network in zip(group, networks, strict=True):
             trained[key] = r2(network, x_test), r2(network, x_validation)
-        rows.append((profiles, method, drop, quantile, replicate, len(kept), steps, *trained[key]))
-        progress.advance()
-    return pd.DataFrame(rows, columns=COLUMNS)
+        progress.advance(len(group))
+    return pd.DataFrame([(*row, *trained[key]) for row, key in rows], columns=COLUMNS)
+
+
+def _alike(masks, batch_size, size):
+    """Groups of at most `size` keys (steps, digest) whose trainings have equal steps and batches of equal length."""
+    alike = defaultdict(list)
+    for key, mask in masks.items():
+        alike[key[0], min(mask.sum(), batch_size)].append(key)
+    return [keys[i : i + size] for keys in alike.values() for i in range(0, len(keys), size)]

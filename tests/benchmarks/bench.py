@@ -26,6 +26,8 @@ from dvgs.devices import keep_freed_memory, pick_device, precision
 from dvgs.gradients import GradientSimilarity
 from dvgs.models import Autoencoder, make_autoencoder, make_classifier, make_conv_autoencoder
 from dvgs.scoring import BLOCK, CACHE, score
+from dvgs.together import fit_together, group_size
+from dvgs.training import fit
 from dvgs.trajectory import Trajectory, record_trajectory
 
 REPEATS = 7
@@ -68,7 +70,7 @@ def target_gradient(model, loss, x, y):
 def ours(model, loss, x, y, gradient, chunk=None):
     engine = GradientSimilarity(model, loss)
     engine(x[:9], y[:9], gradient)  # finds out what the layers allow
-    chunk = chunk or min(BLOCK, 1 << (CACHE[x.device.type] // engine.width).bit_length() - 1)
+    chunk = chunk or min(BLOCK, 1 << (CACHE[x.device.type] // engine.width).bit_length() - 1)  # as in scoring
 
     def run():
         for start in range(0, len(x), chunk):
@@ -304,6 +306,33 @@ def record(folder, device, target, n_steps):
     return path
 
 
+def bench_together(device):
+    """Training as many models together as group_size says, against one by one."""
+    models = {
+        "ADULT classifiers, batches of 200": (partial(make_classifier, 108, [100, 100], 2), 108, 200),
+        "autoencoders 978-64-16, batches of 64": (partial(make_autoencoder, 978, (64,), 16), 978, 64),
+        "published autoencoders, batches of 1024": (partial(make_autoencoder, 978, (256, 256), 64), 978, 1024),
+    }
+    for name, (make, n_features, batch_size) in models.items():
+        x = torch.randn(2000, n_features, device=device)
+        y, loss = (x, squared_error) if name[0] != "A" else ((x[:, 0] > 0).long(), cross_entropy)
+        size = group_size(make(seed=0), batch_size, device)
+        n = max(size, 4)
+        options = {"steps": 40 if size > 1 else 4, "batch_size": batch_size, "learning_rate": 1e-3}
+
+        def one_by_one(make=make, x=x, y=y, loss=loss, n=n, options=options):
+            for seed in range(n):
+                fit(make(seed=seed).to(x.device), loss, x, y, **options, seed=seed)
+
+        def together(make=make, x=x, y=y, loss=loss, n=n, options=options):
+            rows = [torch.arange(len(x))] * n
+            fit_together([make(seed=s).to(x.device) for s in range(n)], loss, x, y, rows, **options, seeds=range(n))
+
+        alone, stacked = seconds([one_by_one, together], device, 5)
+        chosen = f"together, {size} at a time" if size > 1 else "one by one"
+        line(f"{name}: one by one / together; chosen: {chosen}", f"{alone / stacked:.2f}x")
+
+
 def bench_published_run(device):
     """All gradients of the published LINCS run: 710,216 profiles along 500 steps."""
     n, n_steps = 710_216, 500
@@ -345,6 +374,7 @@ def main():
         bench_floor(device)
     bench_precision(device)
     bench_scaling(device)
+    bench_together(device)
     if device.type == "cuda":
         bench_published_run(device)
 

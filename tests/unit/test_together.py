@@ -1,0 +1,190 @@
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dvgs import curves, together
+from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.together import ELEMENTWISE, fit_together, group_size
+from dvgs.training import fit
+
+TRAINING = {"steps": 12, "batch_size": 16, "learning_rate": 1e-2}
+
+
+def make_classifier(seed, *extra, dtype=torch.float64):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), *extra, nn.Linear(7, 2)).to(dtype)
+
+
+def cross_entropy(prediction, y):
+    return F.cross_entropy(prediction, y, reduction="none")
+
+
+@pytest.fixture
+def labelled(rng):
+    x = torch.from_numpy(rng.normal(size=(60, 5)))
+    return x, (x[:, 0] > 0).long()
+
+
+def draw_rows(rng, *sizes):
+    return [torch.from_numpy(rng.choice(60, n, replace=False)) for n in sizes]
+
+
+def difference(models, loss, x, y, rows, seeds, **training):
+    """Train copies one by one by `fit` and the models together; the largest difference of a parameter."""
+    alone = copy.deepcopy(models)
+    for model, own, seed in zip(alone, rows, seeds, strict=True):
+        part = x[own]
+        fit(model, loss, part, part if y is x else y[own], **(TRAINING | training), seed=seed)
+    before = copy.deepcopy(models)
+    assert fit_together(models, loss, x, y, rows, **(TRAINING | training), seeds=seeds) is models
+    assert largest(models, before) > 1e-3  # something was learned
+    return largest(models, alone)
+
+
+def largest(models, others):
+    pairs = [
+        (a, b) for m, o in zip(models, others, strict=True) for a, b in zip(m.parameters(), o.parameters(), strict=True)
+    ]
+    return max((a - b).abs().max().item() for a, b in pairs)
+
+
+@pytest.fixture
+def stacked(monkeypatch):
+    """How many models each stacked training had."""
+    sizes, fit_stacked = [], together._fit_stacked
+
+    def count(group, *args, **training):
+        sizes.append(len(group))
+        fit_stacked(group, *args, **training)
+
+    monkeypatch.setattr(together, "_fit_stacked", count)
+    return sizes
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-3)])
+def test_each_model_is_the_one_that_fit_trains(rng, labelled, stacked, dtype, tolerance):
+    x, y = labelled
+    models = [make_classifier(k, dtype=dtype) for k in range(4)]
+    rows = draw_rows(rng, 60, 40, 16, 33)
+    assert difference(models, cross_entropy, x.to(dtype), y, rows, seeds=[3, 1, 4, 1]) < tolerance
+    assert stacked == [4]
+
+
+def test_autoencoders_rebuild_their_own_batch(rng, stacked):
+    x = torch.from_numpy(rng.normal(size=(60, 5)))
+    models = [make_autoencoder(5, (4,), 2, seed=7).double() for _ in range(3)]
+    assert difference(models, reconstruction_loss, x, x, draw_rows(rng, 30, 30, 50), seeds=[2, 2, 2]) < 1e-12
+    assert stacked == [3]
+
+
+def test_fewer_rows_than_a_batch_are_one_batch(rng, labelled, stacked):
+    models = [make_classifier(k) for k in range(6)]
+    rows = draw_rows(rng, 9, 60, 9, 16, 1, 20)
+    assert difference(models, cross_entropy, *labelled, rows, seeds=range(6)) < 1e-12
+    assert stacked == [2, 3]
+
+
+def test_one_model_and_rows_of_numpy(rng, labelled, stacked):
+    assert difference([make_classifier(0)], cross_entropy, *labelled, [np.arange(0, 60, 2)], seeds=[5]) < 1e-12
+    assert stacked == []
+
+
+def make_tied():
+    layer = nn.Linear(5, 5)
+    return nn.Sequential(layer, nn.Tanh(), layer).double()
+
+
+def make_frozen():
+    model = make_classifier(1)
+    model[0].requires_grad_(False)
+    return model
+
+
+def make_normed():
+    model = make_classifier(1)
+    nn.utils.spectral_norm(model[0])
+    return model
+
+
+class Reversed(nn.Sequential):
+    def forward(self, x):
+        return super().forward(-x)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: make_classifier(1, nn.Dropout(0.5)),
+        lambda: make_classifier(1, nn.BatchNorm1d(7)),
+        lambda: Reversed(nn.Linear(5, 2)).double(),
+        make_tied,
+        make_frozen,
+        make_normed,
+    ],
+    ids=["dropout", "buffers", "own forward", "tied", "frozen", "weight norm"],
+)
+def test_other_models_are_trained_one_by_one(rng, labelled, stacked, make):
+    rows = draw_rows(rng, 40, 40, 40)
+    assert difference([make() for _ in range(3)], cross_entropy, *labelled, rows, seeds=[1, 2, 3]) == 0
+    assert stacked == []
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Sequential(nn.Linear(5, 3, bias=False), nn.ReLU(inplace=True)), nn.Linear(3, 2)),
+        nn.Linear(5, 2),
+        *(nn.Sequential(nn.Linear(5, 3), activation(), nn.Linear(3, 2)) for activation in sorted(ELEMENTWISE, key=str)),
+    ],
+    ids=str,
+)
+def test_layers_that_are_stacked(rng, labelled, stacked, model):
+    models = [copy.deepcopy(model).double() for _ in range(2)]
+    assert difference(models, cross_entropy, *labelled, draw_rows(rng, 40, 50), seeds=[1, 2]) < 1e-12
+    assert stacked == [2]
+
+
+def test_models_rows_and_seeds_are_equally_many(labelled):
+    with pytest.raises(ValueError):
+        fit_together([make_classifier(0)], cross_entropy, *labelled, [[1, 2], [3]], **TRAINING, seeds=[1])
+
+
+@pytest.mark.parametrize("budget", ["equal_steps", "fixed_epochs"])
+def test_curves_do_not_depend_on_how_many_are_trained_together(rng, monkeypatch, stacked, budget):
+    x = torch.from_numpy(rng.normal(size=(90, 12)).astype(np.float32))
+    methods = pd.DataFrame({"dvgs": rng.random(60), "random": rng.random(60), "apc": rng.random(60)})
+    methods.loc[:20, "apc"] = np.nan
+
+    def trace(size):
+        monkeypatch.setattr(curves, "group_size", lambda *_: size)
+        return curves.trace_curve(
+            x[:60],
+            x[60:75],
+            x[75:],
+            methods,
+            quantiles=[0.0, 0.3, 0.9],
+            replicate=0,
+            model={"hidden": (8,), "latent": 3},
+            budget=budget,
+            epochs=4,
+            batch_size=16,
+            learning_rate=1e-2,
+            seed=3,
+        )
+
+    alone = trace(1)
+    assert stacked == []
+    pd.testing.assert_frame_equal(alone, trace(5), rtol=0, atol=1e-5)
+    assert max(stacked) == 5
+
+
+def test_small_models_go_together_and_large_ones_alone():
+    cpu = torch.device("cpu")
+    assert group_size(make_classifier(0), 200, cpu) > 1
+    assert group_size(make_autoencoder(978, (64,), 16, seed=0), 64, cpu) > 1
+    assert group_size(make_autoencoder(978, (256, 256), 64, seed=0), 1024, cpu) == 1
