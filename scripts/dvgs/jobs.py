@@ -25,7 +25,10 @@ def job(snakemake):
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     if "torch" in sys.modules:
+        from dvgs.devices import keep_freed_memory
+
         sys.modules["torch"].set_num_threads(snakemake.threads)
+        keep_freed_memory()
     started = time.monotonic()
     try:
         yield

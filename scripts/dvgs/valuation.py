@@ -51,7 +51,8 @@ def value(
     device: auto, cpu or cuda. precision: float32, tf32 or bf16, for scoring. grad_params: names of the parameters
     to compare, by default all that are trainable. stable: stop training when the ranking is stable to this
     Spearman correlation, between the values up to there and those up to half as many steps. work: a folder in which a
-    run that was killed is found and continued; the caller removes it in the end.
+    run that was killed is found and continued; the caller removes it in the end. It holds parameters and gradients of
+    every step compared (8 bytes x parameters x steps); by default they go to a temporary folder.
 
     Returns a DataFrame with a row per source sample, in order, float64: `cosine` and its standard error `cosine_se`,
     `dot`, `projection`, `l2` (negative distance), `gradient_norm`, `loss`, all means over the steps. Its
