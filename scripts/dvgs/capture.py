@@ -25,19 +25,24 @@ class Captured:
 
     def _capture(self, key, x, y, target_gradient):
         expected = self._engine(x, y, target_gradient)
-        if self._engine.may_differ:  # other masks at every call, or gradients formed by loops
-            self._works = False
+        self._works = not self._engine.may_differ  # other masks at every call, or gradients formed by loops
+        if not self._works:
             return expected
+        stream = torch.cuda.current_stream()
         try:
             graph = _Graph(self._engine, x, y, target_gradient)
             found = graph(x, y, target_gradient)
-            self._works = all(torch.allclose(found[name], expected[name], 1e-4, 1e-6) for name in expected)
         except RuntimeError as error:
+            torch.cuda.set_stream(stream)  # where a capture that failed does not return by itself
+            torch.cuda.synchronize()
             logger.info("launches are not captured: %s", str(error).splitlines()[0])
             self._works = False
-        if self._works:
-            self._graphs[key] = graph
-        return expected
+            return expected
+        self._works = all(torch.allclose(found[name], expected[name], 1e-4, 1e-6) for name in expected)
+        if not self._works:
+            return expected
+        self._graphs[key] = graph
+        return found
 
 
 class _Graph:

@@ -48,7 +48,10 @@ def _read_npz(path, column):
 
 
 def _read_h5ad(path, target_column, label_column):
-    data = ad.read_h5ad(path)
+    try:
+        data = ad.read_h5ad(path)
+    except Exception as error:  # whatever HDF5 and anndata find wrong with it
+        raise InputError(path, "data", f"cannot be read as an .h5ad ({error})", "write it anew") from None
     for column, option in ((target_column, "--target"), (label_column, "--label")):
         if column is not None and column not in data.obs:
             raise InputError(path, f".obs[{column!r}]", "is not there", f"{option} takes one of {', '.join(data.obs)}")
@@ -74,6 +77,8 @@ def _read_h5ad(path, target_column, label_column):
 def _features(path, name, values):
     if values is None or values.ndim != 2 or values.dtype.kind not in "fiub":
         raise InputError(path, name, "is no table of numbers, samples x features", "give one row per sample")
+    if len(values) == 0:
+        raise InputError(path, name, "there are no samples", "give at least one")
     return np.ascontiguousarray(values, np.float32)
 
 

@@ -13,6 +13,8 @@ PRECISIONS = ("float32", "tf32", "bf16")
 
 def pick_device(name):
     """The torch device for "auto" (CUDA where there is one), "cpu" or "cuda"."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError("config", "device", f"{name} is not known", "say auto, cpu or cuda")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -21,9 +23,10 @@ def pick_device(name):
 
 
 def seed_device(device, seed):
-    """torch.manual_seed for one device; that one records a traceback at every call, which costs a small step's time."""
-    generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
-    generator.manual_seed(seed)
+    """Seed the CPU and a device. torch.manual_seed records a traceback at every call, as long as a small step."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
 
 
 @contextmanager

@@ -56,13 +56,17 @@ class GradientSimilarity:
         named = dict(model.named_parameters())
         if unknown := set(grad_params or ()) - set(named):
             raise ValueError(f"the model has no parameter {sorted(unknown)[0]}; it has {', '.join(named)}")
+        if frozen := [name for name in grad_params or () if not named[name].requires_grad]:
+            raise ValueError(f"parameter {frozen[0]} does not require gradients, so it cannot be compared")
         self._names = {
             p: name for name, p in named.items() if p.requires_grad and (grad_params is None or name in grad_params)
         }
         if not self._names:
             raise ValueError("the model has no trainable parameters to compare")
         self._rules, self._formed = _assign(model, self._names)
-        self._tried = self._draws = False  # whether the rules were checked, whether the model draws random numbers
+        self._tried = 0  # samples of the last check of the rules
+        self._waiting, self._unseen = set(), set()  # layers that it could not judge: no gradient yet, not called yet
+        self._draws = self._said = False  # whether the model draws random numbers, and the log knows what is slow
 
     @property
     def may_differ(self):
@@ -86,15 +90,25 @@ class GradientSimilarity:
             if p in self._names
         }
 
-    def _sums(self, x, y, gradient_of):
+    def prepare(self, x, y):
+        """Find out, from a few of these samples, what the layers allow, as far as that is not known yet."""
         _refuse_batch_statistics(self._model)
-        if not self._tried:
+        if self._waiting or self._tried < min(TRIAL, len(x)):
             with torch.random.fork_rng(_cuda(x.device)), torch.autocast(x.device.type, enabled=False):
                 self._try(x, y)
+
+    def _sums(self, x, y, gradient_of):
+        self.prepare(x, y)
         if self._formed and self._draws:
             # A second pass would draw other masks, so all parameters must come from one.
             return self._form(x, y, gradient_of)
         losses, calls = self._forward(x, y)
+        if calls is None or self._unseen & calls.keys():  # a layer is used as never before
+            self._tried = 0
+            self.prepare(x, y)
+            self._give_up(self._unseen & (calls or {}).keys())  # not by the few samples of the check
+            self._unseen -= (calls or {}).keys()
+            return self._sums(x, y, gradient_of)
         with torch.autocast(x.device.type, enabled=False):  # a caller's autocast is for the model; rules keep sums wide
             dot, squared = torch.zeros_like(losses), torch.zeros_like(losses)
             for layer, delta in self._deltas(losses, calls).items():
@@ -108,7 +122,10 @@ class GradientSimilarity:
         return losses.detach(), dot, squared
 
     def _forward(self, x, y):
-        """Losses, and of every layer with a rule its input and the node of the graph that made its output."""
+        """Losses, and of every layer with a rule its input and the node of the graph that made its output.
+
+        When a layer is used as no rule allows, it is given up, and the second is None.
+        """
         calls, unfit, width = {}, [], 1
 
         def keep(layer, arguments, keywords, output):
@@ -132,7 +149,7 @@ class GradientSimilarity:
             raise ValueError(f"loss gives shape {tuple(losses.shape)}; it must give one loss per sample, ({len(x)},)")
         if unfit:
             self._give_up(unfit)
-            return self._forward(x, y)
+            return losses, None
         self.width = width
         return losses, calls
 
@@ -151,42 +168,27 @@ class GradientSimilarity:
             return self._rules[layer](layer, calls[layer][0], delta, own)
 
     def _try(self, x, y):
-        """Check every rule on a few samples against autograd, so that no use of a layer that rules
-        do not foresee (weights used elsewhere, samples along another dimension) gives a wrong number.
-
-        With c_i for the weights of the samples and g = Σ c_i g_i, Σ c_i <g_i, g> must be ‖g‖², layer by layer.
+        """Check the rules on a few samples against autograd, so that no use of a layer that they do not foresee
+        (weights used elsewhere, samples in another order or dimension) gives a wrong number.
         """
-        losses, _ = self._forward(x, y)
-        rows = losses.isfinite().nonzero().flatten()[:TRIAL]
-        if len(rows) == 0:
+        rows = torch.linspace(0, len(x) - 1, min(TRIAL, len(x))).round().long().to(x.device)
+        finite = self._forward(x[rows], y[rows])[0].isfinite()
+        if not finite.any():
+            finite = self._forward(x, y)[0].isfinite()
+            rows = torch.arange(len(x), device=x.device)
+        x, y = x[rows[finite][:TRIAL]], y[rows[finite][:TRIAL]]
+        if len(x) == 0:
             return
-        self._tried = True
-        x, y = x[rows], y[rows]
-        state = _random_state(x.device)
-        losses, calls = self._forward(x, y)
-        self._draws = not torch.equal(state, _random_state(x.device))
-        c = torch.linspace(1, 2, len(rows), device=losses.device, dtype=losses.dtype)
-        deltas = self._deltas(losses, calls, keep_graph=True)
-        gradients = torch.autograd.grad((c * losses).sum(), list(self._names), allow_unused=True)
-        gradient_of = {p: torch.zeros_like(p) if g is None else g for p, g in zip(self._names, gradients, strict=True)}
-        coarsest = max(torch.finfo(p.dtype).eps for p in self._names)
-        tolerance = 1e-8 if coarsest < 1e-15 else max(1e-3, 8 * coarsest)  # TF32 has an error of 1e-3, too
-        # A gradient that is zero but for rounding, as of a bias before a norm, is no reason to mistrust a rule.
-        rounding = 1e-9 * sum(g.square().sum() for g in gradients if g is not None)
-        wrong = []
-        for layer in self._rules:
-            own = [gradient_of[p] for p in layer.parameters(recurse=False) if p in gradient_of]
-            truth = sum(g.square().sum() for g in own)
-            found = scale = torch.zeros_like(truth)
-            if layer in deltas:
-                dot, squared = self._apply(layer, calls, deltas[layer], gradient_of)
-                found, scale = (c * dot).sum(), (c * squared.sqrt()).sum() * truth.sqrt()
-            if (found - truth).abs() > tolerance * max(scale, truth, rounding):
-                wrong.append(layer)
-        self._give_up(wrong)
-        if self._formed:
+        calls = None
+        while calls is None:
+            state = _random_state(x.device)
+            losses, calls = self._forward(x, y)
+        self._tried, self._draws = len(x), not torch.equal(state, _random_state(x.device))
+        self._judge(losses, calls)
+        if self._formed and not self._said:
             names = ", ".join(self._names[p] for p in self._formed)
             logger.warning("no rule fits %s: their gradients are formed sample by sample, which is slow", names)
+            self._said = True
         if self._formed and not self._draws:
             alone, _, _ = self._form(x, y, {p: torch.zeros_like(p) for p in self._formed})
             if not torch.allclose(alone, losses, rtol=1e-3, atol=1e-6):
@@ -194,6 +196,45 @@ class GradientSimilarity:
                     "the loss of a sample changes with the samples beside it, so it has no gradient of its own; "
                     "the samples must lie along dimension 0 and not influence each other"
                 )
+
+    def _judge(self, losses, calls):
+        """Give up layers whose rule differs, for any sample, from the gradient that autograd forms."""
+        deltas = self._deltas(losses, calls, keep_graph=True)
+        gradient_of, reached = self._formed_gradients(losses.sum())
+        layers = {layer: [p for p in layer.parameters(recurse=False) if p in self._names] for layer in self._rules}
+        truth = {layer: [] for layer in layers}
+        for value in losses:
+            own, _ = self._formed_gradients(value)
+            for layer, parameters in layers.items():
+                truth[layer].append(_dot_and_square([own[p] for p in parameters], [gradient_of[p] for p in parameters]))
+        truth = {layer: torch.tensor(sums, dtype=torch.float64).T for layer, sums in truth.items()}
+        whole = sum(squared for _, squared in truth.values())  # of every sample, over all layers
+        target = {layer: sum(_square(gradient_of[p]) for p in parameters) for layer, parameters in layers.items()}
+        whole_target = sum(target.values())
+
+        coarsest = max(torch.finfo(p.dtype).eps for p in self._names)
+        tolerance = 1e-8 if coarsest < 1e-15 else max(1e-3, 8 * coarsest)  # TF32 has an error of 1e-3, too
+        rounding = 1e-9  # a gradient that is zero but for this, as of a bias before a norm, is no reason to mistrust
+        self._waiting, self._unseen, wrong = set(), set(), []
+        for layer, (dot, squared) in truth.items():
+            found_dot = found_squared = torch.zeros_like(dot)
+            if layer in deltas:
+                found_dot, found_squared = (
+                    found.double().cpu() for found in self._apply(layer, calls, deltas[layer], gradient_of)
+                )
+            bound = tolerance * torch.maximum(squared, rounding * whole)
+            bound_dot = tolerance * torch.maximum(squared * target[layer], rounding * whole * whole_target).sqrt()
+            if not ((found_squared - squared).abs() <= bound).all() or not ((found_dot - dot).abs() <= bound_dot).all():
+                wrong.append(layer)
+            elif not squared.any():
+                (self._waiting if reached & set(layers[layer]) else self._unseen).add(layer)
+        self._give_up(wrong)
+
+    def _formed_gradients(self, value):
+        gradients = torch.autograd.grad(value, list(self._names), retain_graph=True, allow_unused=True)
+        found = dict(zip(self._names, gradients, strict=True))
+        reached = {p for p, g in found.items() if g is not None}
+        return {p: g if p in reached else torch.zeros_like(p) for p, g in found.items()}, reached
 
     def _give_up(self, layers):
         for layer in layers:
@@ -254,6 +295,15 @@ def _assign(model, names):
     return rules, [p for p, modules in owners.items() if any(m in unruled for m in modules)]
 
 
+def _dot_and_square(gradients, others):
+    dot = sum((g.double() * other.double()).sum() for g, other in zip(gradients, others, strict=True))
+    return dot.item(), sum(_square(g) for g in gradients)
+
+
+def _square(gradient):
+    return gradient.double().square().sum().item()
+
+
 def _refuse_batch_statistics(model):
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
@@ -280,7 +330,10 @@ def _cuda(device):
 
 
 def _random_state(device):
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
 
 
 def _similarities(dot, squared_norm, target_squared):

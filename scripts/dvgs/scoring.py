@@ -41,15 +41,16 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
     trajectory: an open Trajectory. loss(prediction, y): one loss per sample. read(start, stop): x and y of those
     profiles as tensors; y may be x itself. precise: one of devices.PRECISIONS. seed: of the masks of dropout.
     parts: a folder in which finished windows are kept and, after a kill, found again; whoever saves the result removes
-    it. Memory: one window of profiles and what one chunk's layers hold, whatever their number and that of steps.
+    it. Memory: one window of profiles (256 MiB at most) and what one chunk's layers hold, whatever their number and
+    that of steps.
 
     Returns a DataFrame with a row per profile, float64: MEASURES, the means over all rows of the trajectory;
     `cosine_se` (standard_error); `cosine_even` and `cosine_odd`, the means over alternate batches of steps, or over
     alternate restarts; the means over the first steps, one column for each of EARLY; and `n_steps`, the steps averaged.
     """
     device = next(trajectory.model.parameters()).device
-    chunks = _Chunks(trajectory, loss, grad_params, seed)
-    size = _window(device)
+    size = _window(read, start, stop, device)
+    chunks = _Chunks(trajectory, loss, grad_params, seed, size)
     progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
     settings = (trajectory.key, device.type, precise, seed, grad_params and sorted(grad_params))
 
@@ -81,9 +82,9 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
 class _Chunks:
     """The similarities of a window, a chunk at a time; in smaller chunks from then on when memory runs out."""
 
-    def __init__(self, trajectory, loss, grad_params, seed):
+    def __init__(self, trajectory, loss, grad_params, seed, window):
         self._engine = self._run = GradientSimilarity(trajectory.model, loss, grad_params)
-        self._seed = seed
+        self._seed, self._window = seed, window
         self._device = next(trajectory.model.parameters()).device
         if self._device.type == "cuda":
             self._run = Captured(self._engine)
@@ -91,8 +92,9 @@ class _Chunks:
 
     def __call__(self, x, y, target_gradient, row, first):
         if self._size is None:
-            self._engine(x[:1], y[:1], target_gradient)
-            self._size = min(BLOCK, 1 << (CACHE[self._device.type] // self._engine.width).bit_length() - 1)
+            self._engine.prepare(x, y)
+            chunk = max(1, CACHE[self._device.type] // self._engine.width)
+            self._size = min(BLOCK, self._window, 1 << chunk.bit_length() - 1)
         found, start = [], 0
         while start < len(x):
             rows = slice(start, start + self._size)
@@ -114,12 +116,15 @@ def _is_out_of_memory(error):
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _window(device):
-    if device.type == "cpu":
+def _window(read, start, stop, device):
+    """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where windows do."""
+    if start == stop:
         return BLOCK
-    free, _ = torch.cuda.mem_get_info(device)
-    most = free // 4 // (1 << 14)  # at 16 KiB a profile, a quarter of what is free
-    return max(1, most // BLOCK) * BLOCK
+    row = sum(part.numel() * part.element_size() for part in read(start, start + 1))
+    most, budget = BLOCK, 1 << 28
+    if device.type == "cuda":  # a trajectory is read once a window, so larger ones pay there
+        most, budget = 32 * BLOCK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
+    return min(most, 1 << max(1, budget // row).bit_length() - 1)
 
 
 class _Sums:

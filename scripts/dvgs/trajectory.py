@@ -17,6 +17,7 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn.utils import parameters_to_vector
 
+from dvgs.devices import seed_device
 from dvgs.errors import InputError
 from dvgs.files import digest, written_whole
 from dvgs.gradients import GradientSimilarity
@@ -26,7 +27,7 @@ from dvgs.seeds import derive_seed
 from dvgs.training import fit, make_optimizer, steps_per_epoch
 
 logger = logging.getLogger("dvgs")
-SNAPSHOT_SECONDS = 10
+SNAPSHOT_SECONDS = 10  # from one snapshot to the next
 
 
 def record_trajectory(
@@ -50,9 +51,9 @@ def record_trajectory(
 
     x, y: the target, tensors on the model's device. The similarity is to be taken before each step, so row 0 is the
     start (arXiv 2405.08217, algorithm 1); of all steps every `every`-th is written. The first run starts from the
-    model as it is, each further restart from weights drawn anew. With `stable`, the first run ends before its epochs
-    once the ranking of the pilot, a pair of tensors (x, y) from the source, is that stable (rank_agreement); further
-    restarts are as long.
+    model as it is, each further restart from weights drawn anew. Frozen parameters and buffers stay as they are. With
+    `stable`, the first run ends before its epochs once training has settled and the ranking of the pilot, a pair
+    of tensors (x, y) from the source, is that stable (is_settled, rank_agreement); further restarts are as long.
 
     Datasets: `parameters` and `gradients` (rows, parameters) and the target's `loss` (rows,), restart after restart,
     and `n_rows` (1,), the rows of one restart. What was recorded from the same inputs before, or begun and killed,
@@ -60,12 +61,14 @@ def record_trajectory(
     """
     n_steps = epochs * steps_per_epoch(len(x), batch_size)
     settings = (epochs, batch_size, learning_rate, seed, restarts, every, stable, grad_params and sorted(grad_params))
-    what = (torch.__version__, x.device.type, repr(model), settings)
-    key = digest(what, *model.state_dict().values(), x, y, *(pilot or ()))
+    modes = [module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]
+    what = (torch.__version__, x.device.type, repr(model), modes, settings)
+    key = digest(what, *model.state_dict().values(), x, y, *(pilot or ()), _first_losses(model, loss, x, y))
     if _is_recorded(path, key):
         return
     recording = _Recording(path, key, model, restarts, -(-n_steps // every), len(pilot[0]) if stable else 0)
     engine = GradientSimilarity(model, loss, grad_params)
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     progress = Progress("training on the target, steps", n_steps * (restarts - recording.restart) - recording.step)
 
     for restart in range(recording.restart, restarts):
@@ -76,6 +79,8 @@ def record_trajectory(
 
         def before_step(step, batch_loss, restart=restart, optimizer=optimizer):
             progress.advance()
+            for buffer, value in buffers:
+                buffer.copy_(value)
             if step % every:
                 return False
             row, value = step // every, batch_loss.item()
@@ -86,7 +91,8 @@ def record_trajectory(
             recording.write(restart * recording.n_rows + row, model, gradients, value)
             if stable and restart == 0:
                 recording.pilot[row] = engine(*pilot, gradients)["cosine"].cpu()
-                if _is_checkpoint(row + 1) and rank_agreement(recording.pilot[: row + 1]) >= stable:
+                settled = _is_checkpoint(row + 1) and is_settled(recording.loss[: row + 1])
+                if settled and rank_agreement(recording.pilot[: row + 1]) >= stable:
                     logger.info("after %d of %d steps the ranking is stable to %g", step + 1, n_steps, stable)
                     recording.n_rows = row + 1
                     return True
@@ -125,20 +131,52 @@ def rank_agreement(cosines):
     return spearmanr(half, np.mean(cosines, axis=0, dtype=np.float64)).statistic
 
 
+def is_settled(losses):
+    """Whether the second half of the steps brought less than a tenth of what the loss fell in all.
+
+    Along a training that has hardly begun the ranking does not change either.
+    """
+    tenth = max(1, len(losses) // 10)
+    first, middle, last = (np.mean(part) for part in (
+        losses[:1], losses[len(losses) // 2 - tenth // 2 : len(losses) // 2 + (tenth + 1) // 2], losses[-tenth:]
+    ))  # fmt: skip
+    return first > last and middle - last < 0.1 * (first - last)
+
+
 def _is_checkpoint(rows):
     """Whether to look at the ranking: from 16 rows on, whenever they have become 4 % more."""
     return rows >= 16 and math.floor(20 * math.log2(rows)) > math.floor(20 * math.log2(rows - 1))
 
 
+@torch.no_grad()
 def _draw_anew(model, seed):
-    with torch.random.fork_rng([]):
+    """Draw the trainable parameters anew; what is frozen, and buffers, stay."""
+    kept = [(t, t.clone()) for t in [*model.parameters(), *model.buffers()] if not t.requires_grad]
+    device = next(model.parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for name, module in model.named_modules():
+            if not any(p.requires_grad for p in module.parameters(recurse=False)):
+                continue
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
-            elif list(module.parameters(recurse=False)):
+            else:
                 problem = f"{name or type(module).__name__} cannot draw its weights anew for a restart"
                 raise InputError("model", "restarts", problem, "give it a method reset_parameters() or say restarts=1")
+    for tensor, before in kept:
+        tensor.copy_(before)
+
+
+@torch.no_grad()
+def _first_losses(model, loss, x, y):
+    """What tells losses and forward passes apart that print alike."""
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        seed_device(x.device, 0)
+        before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        found = loss(model(x[:8]), y[:8])
+        for buffer, value in before:
+            buffer.copy_(value)
+    return found
 
 
 class _Recording:
@@ -159,7 +197,7 @@ class _Recording:
         if self._state is None:
             self._snapshot.unlink(missing_ok=True)
             n = sum(p.numel() for p in model.parameters())
-            dtype = np.float64 if next(model.parameters()).dtype == torch.float64 else np.float32
+            dtype = np.float64 if any(p.dtype == torch.float64 for p in model.parameters()) else np.float32
             shapes = {name: ((restarts * max_rows, n), dtype) for name in ("parameters", "gradients")}
             shapes |= {"loss": ((restarts * max_rows,), dtype), "n_rows": ((1,), np.int64)}
             shapes["pilot"] = ((max_rows, n_pilot), np.float32)
@@ -172,7 +210,7 @@ class _Recording:
             self.restart, self.step = self._state["restart"], self._state["step"]
             logger.info("going on at step %d of restart %d", self.step, self.restart)
         self._arrays = _map(self._partial)
-        self.pilot = self._arrays.get("pilot")
+        self.pilot, self.loss = self._arrays.get("pilot"), self._arrays["loss"]
         if self._state is None:
             self.n_rows = max_rows
 
@@ -185,8 +223,8 @@ class _Recording:
         self._arrays["n_rows"][0] = n
 
     def write(self, row, model, gradients, loss):
-        self._arrays["parameters"][row] = parameters_to_vector(model.parameters()).detach().cpu()
-        self._arrays["gradients"][row] = parameters_to_vector(gradients).cpu()
+        self._arrays["parameters"][row] = _numbers(model.parameters())
+        self._arrays["gradients"][row] = _numbers(gradients)
         self._arrays["loss"][row] = loss
 
     def snapshot(self, restart, step, model, optimizer):
@@ -215,8 +253,13 @@ class _Recording:
     def _read_snapshot(self, key):
         if not (self._snapshot.exists() and self._partial.exists()):
             return None
-        state = torch.load(self._snapshot, weights_only=True)
+        state = torch.load(self._snapshot, weights_only=True, map_location="cpu")
         return state if state["key"] == key else None
+
+
+def _numbers(tensors):
+    vector = parameters_to_vector(tensors).detach().cpu()
+    return vector.float() if vector.dtype in (torch.bfloat16, torch.float16) else vector
 
 
 def _create(path, shapes, attributes):

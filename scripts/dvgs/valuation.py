@@ -60,9 +60,10 @@ def value(
     Raises InputError, a ValueError, for data that cannot be used.
     """
     device = pick_device(device)
-    _check_options(precision, epochs, restarts, every, stable)
+    _check_options(precision, stable, lr, epochs=epochs, restarts=restarts, every=every, batch_size=batch_size or 1)
     keep_freed_memory()
-    source, target = _samples("source", source), _samples("target", target)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    source, target = _samples("source", source, dtype), _samples("target", target, dtype)
     _check_together(source, target)
     model = copy.deepcopy(model).to(device)
     x, y = (t.to(device) for t in target)
@@ -102,11 +103,11 @@ def value(
     return found
 
 
-def _samples(name, pair):
-    """A pair of tensors, checked; the second is the first itself for an autoencoder."""
+def _samples(name, pair, dtype):
+    """A pair of tensors, checked, what is floating in the model's numbers; y is x itself for an autoencoder."""
     x, y = pair
-    x = _tensor(x)
-    y = x if y is None else _tensor(y)
+    x = _tensor(x, dtype)
+    y = x if y is None else _tensor(y, dtype)
     if len(x) != len(y):
         raise InputError(name, "y", f"{len(y)} rows for {len(x)} samples in x", "give one row of y for each sample")
     if len(x) == 0:
@@ -119,9 +120,9 @@ def _samples(name, pair):
     return x, y
 
 
-def _tensor(values):
-    tensor = torch.as_tensor(np.ascontiguousarray(values) if not torch.is_tensor(values) else values)
-    return tensor.detach()
+def _tensor(values, dtype):
+    tensor = values.detach() if torch.is_tensor(values) else torch.as_tensor(np.ascontiguousarray(values))
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _check_together(source, target):
@@ -135,12 +136,14 @@ def _check_together(source, target):
             raise InputError("source", field, f"{s.dtype}, but {t.dtype} in the target", "convert one of them")
 
 
-def _check_options(precision, epochs, restarts, every, stable):
+def _check_options(precision, stable, lr, **counts):
     if precision not in PRECISIONS:
         raise InputError("value", "precision", f"{precision} is not known", f"choose one of {', '.join(PRECISIONS)}")
-    for name, number in (("epochs", epochs), ("restarts", restarts), ("every", every)):
-        if number < 1:
-            raise InputError("value", name, f"{number} is too few", "give at least 1")
+    for name, number in counts.items():
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise InputError("value", name, f"{number} is no count", "give a whole number of at least 1")
+    if not lr > 0:
+        raise InputError("value", "lr", f"{lr} is no learning rate", "give a number above 0, 0.001 say")
     if stable is not None and not 0 < stable < 1:
         raise InputError("value", "stable", f"{stable} is no correlation between 0 and 1", "0.99 is usual")
 

@@ -386,3 +386,58 @@ def test_random_networks(network, n, loss, seed, data):
     for name, p in model.named_parameters():
         p.requires_grad_(name not in frozen)
     check(model, x, target, loss)
+
+
+class Sorting(nn.Module):
+    """Works on the samples in another order, as packed sequences do."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        order = x.norm(dim=1).argsort()
+        return self.last(torch.tanh(self.first(x[order]))[order.argsort()])
+
+
+class Adapted(nn.Module):
+    """Weights used outside their module, behind a layer that starts at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.base, self.down, self.up = nn.Linear(6, 2), nn.Linear(6, 3, bias=False), nn.Linear(3, 2, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x):
+        return self.base(x) + self.up(nn.functional.linear(x, self.down.weight))
+
+
+class Staged(nn.Module):
+    """A layer that is called later alone, and then twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.base, self.late, self.stage = nn.Linear(6, 6), nn.Linear(6, 6), 0
+
+    def forward(self, x):
+        y = torch.tanh(self.base(x))
+        return [lambda: y, lambda: self.late(y), lambda: self.late(self.late(y))][self.stage]()
+
+
+@pytest.mark.parametrize("make", [Sorting, Adapted, Staged])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_wrong_number_when_a_layer_turns_out_to_be_used_otherwise(make, seed):
+    """The first batch tells nothing: one sample, a gradient of zero, a layer that is not called."""
+    torch.manual_seed(seed)
+    model = make().double()
+    engine = GradientSimilarity(model, squares)
+    for stage, n in ((0, 1), (0, 40), (1, 40), (2, 3), (0, 9)):
+        model.stage = stage
+        x = torch.randn(n, 6).double()
+        gradient = target_gradient(model, squares, x, x)
+        found = engine(x, x, gradient)
+        for name, value in slow_similarity(model, squares, x, x, gradient).items():
+            assert torch.allclose(found[name], value, atol=1e-7), name
+        with torch.no_grad():
+            for p in model.parameters():
+                p += 0.1 * torch.randn_like(p)

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -9,9 +10,11 @@ import torch
 from torch import nn
 
 import dvgs
+from dvgs import scoring
 from dvgs.__main__ import main
 from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.trajectory import Trajectory
 from dvgs.values import COLUMNS
 
 LOSS = nn.CrossEntropyLoss(reduction="none")
@@ -99,7 +102,7 @@ def test_autoencoder_and_parameters_of_choice(rng):
         (lambda s, t: ((s[0][:0], s[1][:0]), t), "source: x: there are no samples"),
         (lambda s, t: ((s[0], s[1][:9]), t), "source: y: 9 rows for 120 samples"),
         (lambda s, t: (s, (t[0][:, :5], t[1])), r"source: x: samples have shape \(6,\), those of the target \(5,\)"),
-        (lambda s, t: ((s[0].astype(np.float64), s[1]), t), "source: x: torch.float64, but torch.float32"),
+        (lambda s, t: ((s[0].astype(np.int64), s[1]), t), "source: x: torch.int64, but torch.float32"),
     ],
 )
 def test_data_that_cannot_be_used_is_said_in_one_line(classes, change, message):
@@ -117,15 +120,91 @@ def put(pair, which, place, number):
     ("options", "message"),
     [
         ({"precision": "fp8"}, "precision: fp8 is not known; choose one of float32, tf32, bf16"),
-        ({"epochs": 0}, "epochs: 0 is too few"),
+        ({"epochs": 0}, "epochs: 0 is no count"),
+        ({"epochs": 1.5}, "epochs: 1.5 is no count"),
+        ({"batch_size": -1}, "batch_size: -1 is no count"),
+        ({"lr": -1}, "lr: -1 is no learning rate"),
         ({"stable": 2}, "stable: 2 is no correlation"),
         ({"grad_params": ["w"]}, "no parameter w"),
-        ({"device": "tpu"}, "tpu"),
+        ({"device": "tpu"}, "device: tpu is not known; say auto, cpu or cuda"),
     ],
 )
 def test_options_that_cannot_be_used(classes, options, message):
-    with pytest.raises((ValueError, RuntimeError), match=message):
+    with pytest.raises(ValueError, match=message):
         dvgs.value(classifier(), LOSS, *classes, **options)
+
+
+def test_numbers_are_those_of_the_model(classes):
+    (sx, sy), (tx, ty) = classes
+    doubles = (sx.astype(np.float64), sy), (tx.astype(np.float64), ty)
+    assert dvgs.value(classifier(), LOSS, *doubles, epochs=3).equals(dvgs.value(classifier(), LOSS, *classes, epochs=3))
+    exact = dvgs.value(classifier().double(), LOSS, *classes, epochs=3)
+    coarse = dvgs.value(classifier().bfloat16(), LOSS, *classes, epochs=3)
+    assert 0.9 < exact["cosine"].corr(coarse["cosine"], method="spearman") < 1
+
+
+def test_frozen_parameters_and_buffers_stay_in_restarts(classes, tmp_path):
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 8), nn.BatchNorm1d(8).eval(), nn.Tanh(), nn.Linear(8, 3)]
+    model = nn.Sequential(*layers)
+    model[1].running_mean += 1
+    model[0].requires_grad_(False)
+    found = dvgs.value(model, LOSS, *classes, epochs=4, restarts=3, work=tmp_path)
+    with Trajectory(tmp_path / "trajectory.h5", model) as trajectory:
+        frozen = model[0].weight.clone()
+        for row in range(len(trajectory)):
+            trajectory.at(row)
+            assert torch.equal(model[0].weight, frozen)
+    shutil.rmtree(tmp_path / "parts")  # as after a kill between training and scoring
+    assert dvgs.value(model, LOSS, *classes, epochs=4, restarts=3, work=tmp_path)["cosine"].notna().all()
+    assert found["cosine_se"].notna().all()
+
+
+class Centred(nn.Module):
+    """A running mean that training moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.register_buffer("mean", torch.zeros(6))
+
+    def forward(self, x):
+        y = self.layer(x - self.mean)
+        with torch.no_grad():
+            self.mean += 0.5 * (x.mean(0) - self.mean)
+        return y
+
+
+def test_buffers_do_not_move(classes, tmp_path):
+    def run(**options):
+        torch.manual_seed(0)
+        return dvgs.value(Centred(), LOSS, *classes, epochs=5, **options)
+
+    first = run(work=tmp_path)
+    shutil.rmtree(tmp_path / "parts")
+    assert run(work=tmp_path).equals(first) and run().equals(first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model, loss: (model, lambda p, y: loss(p, y) ** 2),
+        lambda model, loss: (model.eval(), loss),
+        lambda model, loss: (model[0].requires_grad_(False) and model, loss),
+    ],
+    ids=["loss", "mode", "frozen"],
+)
+def test_a_folder_of_another_run_is_not_taken_up(classes, tmp_path, change):
+    model = lambda: (torch.manual_seed(0), nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3)))[1]  # noqa: E731
+    first = dvgs.value(model(), LOSS, *classes, epochs=3, work=tmp_path)
+    other = dvgs.value(*change(model(), LOSS), *classes, epochs=3, work=tmp_path)
+    assert other.equals(dvgs.value(*change(model(), LOSS), *classes, epochs=3)) and not other.equals(first)
+
+
+def test_a_sample_larger_than_the_cache(rng, monkeypatch):
+    monkeypatch.setitem(scoring.CACHE, "cpu", 10)
+    x = rng.normal(size=(20, 6)).astype(np.float32)
+    assert len(dvgs.value(make_autoencoder(6, (5,), 2, 1), reconstruction_loss, (x, None), (x, None), epochs=2)) == 20
 
 
 def test_models_and_losses_that_cannot_be_used(classes):
