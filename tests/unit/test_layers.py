@@ -437,7 +437,7 @@ def test_no_wrong_number_when_a_layer_turns_out_to_be_used_otherwise(make, seed)
         gradient = target_gradient(model, squares, x, x)
         found = engine(x, x, gradient)
         for name, value in slow_similarity(model, squares, x, x, gradient).items():
-            assert torch.allclose(found[name], value, atol=1e-7), name
+            assert torch.allclose(found[name], value, atol=1e-6), name  # l2 of a sample that is the target itself
         with torch.no_grad():
             for p in model.parameters():
                 p += 0.1 * torch.randn_like(p)
