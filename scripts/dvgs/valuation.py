@@ -49,8 +49,8 @@ def value(
     anew, over which values are averaged. lr: learning rate. batch_size: target samples a step, by
     default all. every: steps from one comparison to the next. seed: of batches, dropout and restarts.
     device: auto, cpu or cuda. precision: float32, tf32 or bf16, for scoring. grad_params: names of the parameters
-    to compare, by default all that are trainable. stable: stop training when the ranking is stable to this
-    Spearman correlation, between the values up to there and those up to half as many steps. work: a folder in which a
+    to compare, by default all that are trainable. stable: stop training once the loss has settled and the ranking is
+    stable to this Spearman correlation, between the values up to there and those up to half as many steps. work: a folder in which a
     run that was killed is found and continued; the caller removes it in the end. It holds parameters and gradients of
     every step compared (8 bytes x parameters x steps); by default they go to a temporary folder.
 
