@@ -43,16 +43,23 @@ def value(
     the target's, averaged over the steps. The model is used in the mode it is in: layers in training mode
     drop out.
 
-    model: any nn.Module without batch statistics. loss(prediction, y): one loss per sample, shape (n,).
-    source, target: pairs (x, y) of tensors or arrays with a row per sample; y None means x (an autoencoder).
-    epochs: passes over the target. restarts: runs, the first from the model as it is and the others from weights drawn
-    anew, over which values are averaged. lr: learning rate. batch_size: target samples a step, by
-    default all. every: steps from one comparison to the next. seed: of batches, dropout and restarts.
-    device: auto, cpu or cuda. precision: float32, tf32 or bf16, for scoring. grad_params: names of the parameters
-    to compare, by default all that are trainable. stable: stop training once the loss has settled and the ranking is
-    stable to this Spearman correlation, between the values up to there and those up to half as many steps. work: a folder in which a
-    run that was killed is found and continued; the caller removes it in the end. It holds parameters and gradients of
-    every step compared (8 bytes x parameters x steps); by default they go to a temporary folder.
+    model: any nn.Module without batch statistics.
+    loss(prediction, y): one loss per sample, shape (n,).
+    source, target: pairs (x, y) of tensors or arrays, a row per sample, floating numbers taken as the model's;
+        y None means x (an autoencoder).
+    epochs: passes over the target.
+    restarts: runs to average over, the first from the model as it is, the others from weights drawn anew.
+    lr: learning rate.
+    batch_size: target samples a step, by default all.
+    every: steps from one comparison of gradients to the next.
+    seed: of batches, dropout and restarts.
+    device: "auto" (CUDA where there is one), "cpu" or "cuda".
+    precision: "float32" (the model's own numbers), "tf32" or "bf16", for scoring.
+    grad_params: names of the parameters to compare, by default all that are trainable.
+    stable: stop training once the loss has settled and the values up to there and those up to half as many steps have
+        this Spearman correlation.
+    work: a folder in which a run that was killed is found and continued, for the caller to remove in the end. It holds
+        parameters and gradients of every step compared; by default they go to a temporary folder.
 
     Returns a DataFrame with a row per source sample, in order, float64: `cosine` and its standard error `cosine_se`,
     `dot`, `projection`, `l2` (negative distance), `gradient_norm`, `loss`, all means over the steps. Its
