@@ -124,7 +124,7 @@ class Page(HTMLParser):
 def test_page_says_whether_the_training_was_long_enough(found):
     text = render_report(**found)
     assert "4,321" in text and all(f"<td>{r}</td>" in text for r in ("0.110", "0.220", "0.330", "0.440"))
-    assert "not settled: make trajectory.epochs larger" in text
+    assert "short of a settled ranking: for surer ranks make trajectory.epochs larger" in text
     found["convergence"]["general"]["spearman"] = 0.995
     assert "long enough: half as many steps" in render_report(**found)
 
