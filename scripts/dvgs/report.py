@@ -124,9 +124,7 @@ def _convergence_facts(convergence):
     if half >= STABLE:
         advice = "long enough: half as many steps would have ranked the profiles alike"
     else:
-        advice = (
-            f"not settled: make trajectory.epochs larger, or trajectory.stable {STABLE:g}, to be surer of the ranks"
-        )
+        advice = "short of a settled ranking: for surer ranks make trajectory.epochs larger"
     return {"n_steps": int(convergence["n_steps"].max()), "spearman": found, "advice": advice}
 
 
