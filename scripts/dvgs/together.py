@@ -108,11 +108,13 @@ class _Linears(nn.Module):
 
 
 def group_size(model, batch_size, device):
-    """How many models of this shape to train together.
+    """How many models of this shape to train together, at most 32.
 
     Where a step is long its products fill the machine, and stacked ones only leave the cache (`make bench` shows both).
+    Eight models take most of what there is to gain, unless a step is next to nothing. As a batch counts for 32 samples
+    at least, the stack of parameters and all that Adam keeps of it stays below 2 GiB.
     """
-    products = batch_size * sum(p.numel() for p in model.parameters())
+    products = max(batch_size, 32) * sum(p.numel() for p in model.parameters())
     if products > MOST_PRODUCTS:
         return 1
-    return 32 if device.type == "cuda" else 8
+    return 32 if device.type == "cuda" else min(max(MOST_PRODUCTS // products, 8), 32)
