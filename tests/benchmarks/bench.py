@@ -250,7 +250,7 @@ def bench_precision(device):
     x, target = x / x.std() + 0.5 * torch.randn_like(x), target / target.std()
     precisions, values = ("float32", "tf32", "bf16") if device.type == "cuda" else ("float32", "bf16"), {}
     with tempfile.TemporaryDirectory() as folder:
-        path = record(Path(folder), device, target, 12)
+        path = record(Path(folder), device, target, 40)
         with Trajectory(path, device="cpu") as trajectory:
             exact = float64_values(trajectory, x)
 
