@@ -19,9 +19,9 @@ from dvgs.seeds import derive_seed
 from dvgs.values import EARLY, MEASURES
 
 BLOCK = 8192  # profiles held at once, over which one reading of the trajectory is shared
-# Bytes that a chunk's layers take in and give out, so that they stay in cache (1024 profiles of the published
-# autoencoder), or in the 50 MB of L2 of a large GPU (2048).
-CACHE = {"cpu": 20 << 20, "cuda": 40 << 20}
+# Bytes that a chunk's layers take in and give out (2048 profiles of the published autoencoder): enough work for every
+# call, and within the 50 MB of L2 of a large GPU. On CPUs less or more of it changes speed by a few percent.
+CHUNK_BYTES = 40 << 20
 
 
 def plan_shard(n, shard, n_shards):
@@ -93,7 +93,8 @@ class _Chunks:
     def __call__(self, x, y, target_gradient, row, first):
         if self._size is None:
             self._engine.prepare(x, y)
-            chunk = max(1, CACHE[self._device.type] // self._engine.width)
+            self._engine(x[:1], y[:1], target_gradient)  # its width in the numbers of this precision
+            chunk = max(1, CHUNK_BYTES // self._engine.width)
             self._size = min(BLOCK, self._window, 1 << chunk.bit_length() - 1)
         found, start = [], 0
         while start < len(x):

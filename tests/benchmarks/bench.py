@@ -31,7 +31,7 @@ from dvgs.models import (
     make_conv_autoencoder,
     reconstruction_loss,
 )
-from dvgs.scoring import BLOCK, CACHE, score
+from dvgs.scoring import BLOCK, CHUNK_BYTES, score
 from dvgs.together import fit_together, group_size
 from dvgs.training import fit
 from dvgs.trajectory import Trajectory, record_trajectory
@@ -76,7 +76,7 @@ def target_gradient(model, loss, x, y):
 def ours(model, loss, x, y, gradient, chunk=None):
     engine = GradientSimilarity(model, loss)
     engine(x[:9], y[:9], gradient)  # finds out what the layers allow
-    chunk = chunk or min(BLOCK, 1 << (CACHE[x.device.type] // engine.width).bit_length() - 1)  # as in scoring
+    chunk = chunk or min(BLOCK, 1 << (CHUNK_BYTES // engine.width).bit_length() - 1)  # as in scoring
 
     def run():
         for start in range(0, len(x), chunk):

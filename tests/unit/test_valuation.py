@@ -202,7 +202,7 @@ def test_a_folder_of_another_run_is_not_taken_up(classes, tmp_path, change):
 
 
 def test_a_sample_larger_than_the_cache(rng, monkeypatch):
-    monkeypatch.setitem(scoring.CACHE, "cpu", 10)
+    monkeypatch.setattr(scoring, "CHUNK_BYTES", 10)
     x = rng.normal(size=(20, 6)).astype(np.float32)
     assert len(dvgs.value(make_autoencoder(6, (5,), 2, 1), reconstruction_loss, (x, None), (x, None), epochs=2)) == 20
 
