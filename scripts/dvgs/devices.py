@@ -29,6 +29,11 @@ def seed_device(device, seed):
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
 
 
+def fork_random(device):
+    """What is drawn within leaves the random state of the CPU and of a device as it was."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
 @contextmanager
 def precision(name, device):
     """Compute products in float32, in TF32 (CUDA alone knows it), or by autocast in bfloat16."""

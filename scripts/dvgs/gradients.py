@@ -18,6 +18,7 @@ from torch import nn
 from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call, grad_and_value, vmap
 
+from dvgs.devices import fork_random
 from dvgs.layers import rule_for
 
 logger = logging.getLogger("dvgs")
@@ -94,7 +95,7 @@ class GradientSimilarity:
         """Find out, from a few of these samples, what the layers allow, as far as that is not known yet."""
         _refuse_batch_statistics(self._model)
         if self._waiting or self._tried < min(TRIAL, len(x)):
-            with torch.random.fork_rng(_cuda(x.device)), torch.autocast(x.device.type, enabled=False):
+            with fork_random(x.device), torch.autocast(x.device.type, enabled=False):
                 self._try(x, y)
 
     def _sums(self, x, y, gradient_of):
@@ -323,10 +324,6 @@ def _same_buffers(model):
         for buffer, version, value in before:
             if buffer._version != version:
                 buffer.copy_(value)
-
-
-def _cuda(device):
-    return [device] if device.type == "cuda" else []
 
 
 def _random_state(device):

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from dvgs.capture import Captured
-from dvgs.devices import precision, seed_device
+from dvgs.devices import fork_random, precision, seed_device
 from dvgs.files import digest, write_parquet
 from dvgs.gradients import GradientSimilarity
 from dvgs.jobs import Progress, logger
@@ -64,7 +64,7 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
         return sums.table()
 
     windows = []
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with fork_random(device):
         for first in range(start, max(stop, start + 1), size):
             x, y = read(first, min(first + size, stop))
             part = parts and Path(parts) / f"{first}-{digest(settings, x, y)}.parquet"

@@ -4,7 +4,7 @@ from itertools import islice
 
 import torch
 
-from dvgs.devices import seed_device
+from dvgs.devices import fork_random, seed_device
 from dvgs.seeds import derive_seed
 
 BLOCK = 8192
@@ -25,7 +25,7 @@ def fit(model, loss, x, y, *, steps, batch_size, learning_rate, seed, before_ste
     """
     optimizer = optimizer or make_optimizer(model, learning_rate)
     batches = islice(_batches(len(x), batch_size, seed), start, None)
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+    with fork_random(x.device):
         for step in range(start, steps):
             seed_device(x.device, derive_seed(seed, "step", step))
             rows = next(batches).to(x.device)

@@ -17,7 +17,7 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn.utils import parameters_to_vector
 
-from dvgs.devices import seed_device
+from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
 from dvgs.files import digest, written_whole
 from dvgs.gradients import GradientSimilarity
@@ -152,8 +152,7 @@ def _is_checkpoint(rows):
 def _draw_anew(model, seed):
     """Draw the trainable parameters anew; what is frozen, and buffers, stay."""
     kept = [(t, t.clone()) for t in [*model.parameters(), *model.buffers()] if not t.requires_grad]
-    device = next(model.parameters()).device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with fork_random(next(model.parameters()).device):
         torch.manual_seed(seed)
         for name, module in model.named_modules():
             if not any(p.requires_grad for p in module.parameters(recurse=False)):
@@ -170,7 +169,7 @@ def _draw_anew(model, seed):
 @torch.no_grad()
 def _first_losses(model, loss, x, y):
     """What tells losses and forward passes apart that print alike."""
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+    with fork_random(x.device):
         seed_device(x.device, 0)
         before = [(buffer, buffer.clone()) for buffer in model.buffers()]
         found = loss(model(x[:8]), y[:8])
