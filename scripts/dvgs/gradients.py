@@ -141,7 +141,7 @@ class GradientSimilarity:
 
         handles = [layer.register_forward_hook(keep, with_kwargs=True) for layer in self._rules]
         try:
-            with torch.enable_grad(), _same_buffers(self._model):
+            with torch.enable_grad(), same_buffers(self._model):
                 losses = self._loss(self._model(x), y)
         finally:
             for handle in handles:
@@ -274,7 +274,7 @@ class GradientSimilarity:
     def _form_singly(self, x, y, gradient_of):
         found = []
         for sample in range(len(x)):
-            with torch.enable_grad(), _same_buffers(self._model):
+            with torch.enable_grad(), same_buffers(self._model):
                 value = self._loss(self._model(x[sample, None]), y[sample, None])[0]
             gradients = torch.autograd.grad(value, list(gradient_of), allow_unused=True)
             pairs = [(g, t) for g, t in zip(gradients, gradient_of.values(), strict=True) if g is not None]
@@ -315,7 +315,7 @@ def _refuse_batch_statistics(model):
 
 
 @contextmanager
-def _same_buffers(model):
+def same_buffers(model):
     """Whatever a forward pass writes to buffers, running statistics say, is undone."""
     before = [(buffer, buffer._version, buffer.clone()) for buffer in model.buffers()]
     try:

@@ -20,7 +20,7 @@ from torch.nn.utils import parameters_to_vector
 from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
 from dvgs.files import digest, written_whole
-from dvgs.gradients import GradientSimilarity
+from dvgs.gradients import GradientSimilarity, same_buffers
 from dvgs.jobs import Progress
 from dvgs.models import Autoencoder
 from dvgs.seeds import derive_seed
@@ -169,13 +169,9 @@ def _draw_anew(model, seed):
 @torch.no_grad()
 def _first_losses(model, loss, x, y):
     """What tells losses and forward passes apart that print alike."""
-    with fork_random(x.device):
+    with fork_random(x.device), same_buffers(model):
         seed_device(x.device, 0)
-        before = [(buffer, buffer.clone()) for buffer in model.buffers()]
-        found = loss(model(x[:8]), y[:8])
-        for buffer, value in before:
-            buffer.copy_(value)
-    return found
+        return loss(model(x[:8]), y[:8])
 
 
 class _Recording:
