@@ -70,9 +70,9 @@ class GradientSimilarity:
         self._draws = self._said = False  # whether the model draws random numbers, and the log knows what is slow
 
     @property
-    def may_differ(self):
-        """After a call: whether the model draws random numbers, or gradients are formed sample by sample."""
-        return self._draws or bool(self._formed)
+    def is_static(self):
+        """After a call: whether calls on as many samples do the same: no random numbers, no gradients formed."""
+        return not (self._draws or self._formed)
 
     def __call__(self, x, y, target_gradient):
         """As `similarity`."""

@@ -49,12 +49,12 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
     alternate restarts; the means over the first steps, one column for each of EARLY; and `n_steps`, the steps averaged.
     """
     device = next(trajectory.model.parameters()).device
-    size = _window(read, start, stop, device)
+    size = _window_size(read, start, stop, device)
     chunks = _Chunks(trajectory, loss, grad_params, seed, size)
     progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
     settings = (trajectory.key, device.type, precise, seed, grad_params and sorted(grad_params))
 
-    def window(x, y, first):
+    def score_window(x, y, first):
         sums = _Sums(len(x), trajectory, device)
         for row in range(len(trajectory) if len(x) else 0):
             gradient = trajectory.at(row)
@@ -73,7 +73,7 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
                 progress.skip(len(trajectory))
                 continue
             on_device = x.to(device)
-            windows.append(window(on_device, on_device if y is x else y.to(device), first))
+            windows.append(score_window(on_device, on_device if y is x else y.to(device), first))
             if part:
                 write_parquet(part, windows[-1])
     return pd.concat(windows, ignore_index=True)
@@ -82,9 +82,9 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
 class _Chunks:
     """The similarities of a window, a chunk at a time; in smaller chunks from then on when memory runs out."""
 
-    def __init__(self, trajectory, loss, grad_params, seed, window):
+    def __init__(self, trajectory, loss, grad_params, seed, most):
         self._engine = self._run = GradientSimilarity(trajectory.model, loss, grad_params)
-        self._seed, self._window = seed, window
+        self._seed, self._most = seed, min(BLOCK, most)
         self._device = next(trajectory.model.parameters()).device
         if self._device.type == "cuda":
             self._run = Captured(self._engine)
@@ -95,7 +95,7 @@ class _Chunks:
             self._engine.prepare(x, y)
             self._engine(x[:1], y[:1], target_gradient)  # its width in the numbers of this precision
             chunk = max(1, CHUNK_BYTES // self._engine.width)
-            self._size = min(BLOCK, self._window, 1 << chunk.bit_length() - 1)
+            self._size = min(self._most, 1 << chunk.bit_length() - 1)
         found, start = [], 0
         while start < len(x):
             rows = slice(start, start + self._size)
@@ -117,7 +117,7 @@ def _is_out_of_memory(error):
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _window(read, start, stop, device):
+def _window_size(read, start, stop, device):
     """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where windows do."""
     if start == stop:
         return BLOCK
