@@ -108,6 +108,24 @@ def by_vmap(model, loss, x, y, gradient, chunk):
     return run
 
 
+def published_way(model, loss, x, y, gradient, chunk):
+    """What the code published with the paper does: vmap, all gradients joined, torch's own CosineSimilarity."""
+    parameters = dict(model.named_parameters())
+    target, similarity = torch.cat([g.flatten() for g in gradient]), nn.CosineSimilarity(dim=1)
+
+    def one(parameters, x, y):
+        return loss(functional_call(model, parameters, (x[None],)), y[None]).sum()
+
+    def run():
+        for start in range(0, len(x), chunk):
+            rows = slice(start, start + chunk)
+            gradients = vmap(grad(one), (None, 0, 0), randomness="same")(parameters, x[rows], y[rows])
+            joined = torch.cat([g.flatten(1) for g in gradients.values()], dim=1)
+            similarity(target.expand_as(joined), joined).detach()
+
+    return run
+
+
 def products_alone(model, x, gradient, chunk):
     """The matrix products that no way around exists for: forward, backward but to the input, and with the target."""
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
@@ -152,18 +170,19 @@ def line(what, figure, wanted=None, reached=None):
 
 
 def bench_against_vmap(device):
-    """Against vmap in chunks as large as ours with the allocator as it comes, and at its best beside it.
+    """Against vmap as the paper's code uses it (chunks of 512, the allocator as it comes), and at its best beside it.
 
-    At its best it has small chunks and an allocator that keeps its pages (devices.keep_freed_memory), as ours has.
+    At its best it has small chunks, sums layer by layer instead of joined gradients, and an allocator that keeps its
+    pages (devices.keep_freed_memory), as ours has.
     """
     for name, (_, wanted) in MODELS.items():
-        plain = in_fresh_process("--vmap-of", name, "--device", device.type)
+        published = in_fresh_process("--vmap-of", name, "--device", device.type)
         fast, passes, best, chunk = time_of_ours_and_vmap(name, device)
-        figure = f"{plain / fast:.0f}x ({fast:.2f} and {plain:.0f} us)"
-        line(f"{name}: vmap / ours, time a gradient", figure, f">= {wanted}x", plain / fast >= wanted)
-        line(f"    vmap at its best, chunks of {chunk}", f"{best / fast:.1f}x ({best:.0f} us)")
-        figure = f"{plain / passes:.0f}x ({passes:.2f} us)"
-        line("    vmap / the model's own forward and backward pass, which no way is without", figure)
+        figure = f"{published / fast:.0f}x ({fast:.2f} and {published:.0f} us)"
+        line(f"{name}: vmap as published / ours, a gradient", figure, f">= {wanted}x", published / fast >= wanted)
+        line(f"    vmap at its best, in chunks of {chunk} / ours", f"{best / fast:.1f}x ({best:.0f} us)")
+        figure = f"{published / passes:.0f}x ({passes:.2f} us)"
+        line("    vmap as published / the model's two passes alone: the most there is to gain", figure)
 
 
 def time_of_ours_and_vmap(name, device):
@@ -201,10 +220,10 @@ def in_fresh_process(*options):
 
 
 def vmap_of(name, device):
-    """Microseconds a gradient of vmap in one chunk of 512, as torch comes."""
+    """Microseconds a gradient of the published way, in its chunks of 512, with torch's allocator as it comes."""
     model, loss, x, y, gradient = prepare(name, device)
     n = 512
-    print(1e6 * seconds([by_vmap(model, loss, x[:n], y[:n], gradient, n)], device, 2)[0] / n)
+    print(1e6 * seconds([published_way(model, loss, x[:n], y[:n], gradient, n)], device, 2)[0] / n)
 
 
 def bench_memory():
