@@ -3,16 +3,15 @@
 import json
 import logging
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.cleaning import choose_quantile, cut, r2_at, stability, train_final
-from dvgs.compendium import write_h5ad
+from dvgs.cleaning import choose_quantile, cut, encode, r2_at, stability, train_final
 from dvgs.devices import pick_device
 from dvgs.files import write_csv, written_whole
 from dvgs.gctx import write_gctx
+from dvgs.h5ad import read_obs, read_var, write_h5ad
 from dvgs.jobs import job
 from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
@@ -31,23 +30,23 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
     decision["r2_after"], decision["r2_after_sd"] = r2_at(curves, quantile)
     logging.getLogger("dvgs").info("%(n_kept)d of %(n_in)d profiles kept, quantile %(quantile)g", decision)
 
-    data = ad.read_h5ad(input.signatures)
     apc = pd.read_parquet(input.apc).set_index("sig_id").rename(columns={"reason": "apc_reason"})
-    valued = values.set_index("profile_id")
-    data.obs = data.obs.join(valued).join(apc)
-    dropped = data.obs.loc[~kept, [similarity, "cosine_se", "apc", "role"]].rename_axis("profile_id").reset_index()
+    obs, var = read_obs(input.signatures), read_var(input.signatures)
+    obs = obs.join(values.set_index("profile_id")).join(apc)
+    dropped = obs.loc[~kept, [similarity, "cosine_se", "apc", "role"]].rename_axis("profile_id").reset_index()
     threshold = np.where(dropped["role"] == "source", threshold, threshold_second)
     dropped["reason"] = [f"{similarity} below {t:.6g}, the cutoff at quantile {quantile:g}" for t in threshold]
-    cleaned = data[kept].copy()
-    with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
-        x = torch.from_numpy(profiles.rows(np.flatnonzero(kept))).to(pick_device(device))
-    network, cleaned.obsm["X_latent"] = train_final(x, **model, **training, seed=derive_seed(seed, "clean", target))
+    obs, rows = obs[kept], np.flatnonzero(kept)
+    scaled, as_read = Profiles(input.signatures, pd.read_parquet(input.scaling)), Profiles(input.signatures)
+    x = scaled.for_training(rows, pick_device(device))
+    network = train_final(x, **model, **training, seed=derive_seed(seed, "clean", target))
+    latent = encode(network, (block for _, block in scaled.blocks(rows)))
 
     # Given a path, torch would write its name into the file.
     with written_whole(output.autoencoder) as partial, open(partial, "wb") as file:
         torch.save({name: value.cpu() for name, value in network.state_dict().items()}, file)
-    write_gctx(output.gctx, cleaned.X, cleaned.obs_names, cleaned.var_names, cleaned.obs, cleaned.var)
-    write_h5ad(output.latent, cleaned)
+    write_gctx(output.gctx, (block for _, block in as_read.blocks(rows)), obs.index, var.index, obs, var)
+    write_h5ad(output.latent, (block for _, block in as_read.blocks(rows)), obs, var, obsm={"X_latent": latent})
     write_csv(output.dropped, dropped, sep="\t")
     with written_whole(output.decision) as partial:
         partial.write_text(json.dumps(decision, indent=2) + "\n")

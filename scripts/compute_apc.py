@@ -2,10 +2,11 @@
 
 import logging
 
-from dvgs.compendium import gene_positions, read_obs, read_var
+from dvgs.compendium import gene_positions
 from dvgs.files import write_csv, write_parquet
-from dvgs.gctx import GctxFile
+from dvgs.h5ad import read_obs, read_var
 from dvgs.jobs import job
+from dvgs.matrices import open_matrix
 from dvgs.replicates import compute_apc
 from dvgs.seeds import generator
 from dvgs.tables import explode_replicates
@@ -13,7 +14,7 @@ from dvgs.tables import explode_replicates
 
 def main(input, output, null_groups, seed):
     obs = read_obs(input.signatures)
-    with GctxFile(input.level4, "input.level4") as level4:
+    with open_matrix(input.level4, "input.level4") as level4:
         genes = gene_positions(level4, read_var(input.signatures).index)
         members = explode_replicates(obs["distil_ids"].astype(str))
         apc, lost = compute_apc(level4, genes, members, obs, null_groups, generator(seed, "apc_null"))

@@ -1,23 +1,41 @@
 """Lay the latent spaces of all targets out in two dimensions (UMAP) and write the cleaned compendia."""
 
 import logging
+import shutil
 
 import anndata as ad
+import h5py
+import numpy as np
 import scanpy as sc
 
-from dvgs.compendium import write_h5ad
+from dvgs.files import written_whole
 from dvgs.jobs import job
-from dvgs.seeds import derive_seed
+from dvgs.seeds import derive_seed, generator
+
+MOST = 50_000  # profiles laid out; beyond, the layout takes hours and a picture shows no more
 
 
 def main(input, output, targets, seed):
     for target, latent, path in zip(targets, input.latents, output.cleaned, strict=True):
-        data = ad.read_h5ad(latent)
-        logging.getLogger("dvgs").info("UMAP of %d profiles, target %s", data.n_obs, target)
-        state = derive_seed(seed, "umap", target) % 2**32
-        sc.pp.neighbors(data, use_rep="X_latent", n_neighbors=min(15, data.n_obs - 1), random_state=state)
-        sc.tl.umap(data, random_state=state)
-        write_h5ad(path, data)
+        with written_whole(path) as partial:
+            shutil.copyfile(latent, partial)
+            with h5py.File(partial, "r+") as file:
+                drawn = generator(seed, "umap", target, "drawn")
+                umap = lay_out(file["obsm/X_latent"][:], drawn, derive_seed(seed, "umap", target) % 2**32, target)
+                ad.io.write_elem(file["obsm"], "X_umap", umap)
+
+
+def lay_out(latent, rng, seed, target):
+    """UMAP coordinates (n, 2) float32 of a latent space; of a random sample of MOST where there are more, else NaN."""
+    n = len(latent)
+    rows = np.arange(n) if n <= MOST else np.sort(rng.choice(n, MOST, replace=False))
+    logging.getLogger("dvgs").info("UMAP of %d of %d profiles, target %s", len(rows), n, target)
+    data = ad.AnnData(latent[rows])
+    sc.pp.neighbors(data, use_rep="X", n_neighbors=min(15, len(rows) - 1), random_state=seed)
+    sc.tl.umap(data, random_state=seed)
+    umap = np.full((n, 2), np.nan, np.float32)
+    umap[rows] = data.obsm["X_umap"]
+    return umap
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from dvgs.devices import pick_device
 from dvgs.files import write_parquet
@@ -24,23 +23,23 @@ def main(input, output, shard, n_shards, precision, device):
     split = pd.read_parquet(input.split)
     parts = Path(output.values).with_name(f".{shard}.parts")  # a job that was killed finds its finished windows there
     found = []
-    with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
-        for draw, path in (("first", input.first), ("second", input.second)):
-            rows = valued_rows(split, draw)
-            if draw == "second":
-                rows = np.sort(np.concatenate([rows, calibration_rows(split)]))
-            start, stop = plan_shard(len(rows), shard, n_shards)
+    profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
+    for draw, path in (("first", input.first), ("second", input.second)):
+        rows = valued_rows(split, draw)
+        if draw == "second":
+            rows = np.sort(np.concatenate([rows, calibration_rows(split)]))
+        start, stop = plan_shard(len(rows), shard, n_shards)
 
-            def read(first, last, rows=rows):
-                x = torch.from_numpy(profiles.rows(rows[first:last]))
-                return x, x
+        def read(first, last, rows=rows):
+            x = profiles.tensor(rows[first:last], "cpu")
+            return x, x
 
-            with Trajectory(path, device=pick_device(device)) as trajectory:
-                values = score(trajectory, reconstruction_loss, read, start, stop, precise=precision, parts=parts)
-            who = split.iloc[rows[start:stop]][["profile_id", "role"]].reset_index(drop=True)
-            if draw == "second":
-                who["role"] = who["role"].replace("source", "calibration")
-            found.append(pd.concat([who, values], axis=1))
+        with Trajectory(path, device=pick_device(device)) as trajectory:
+            values = score(trajectory, reconstruction_loss, read, start, stop, precise=precision, parts=parts)
+        who = split.iloc[rows[start:stop]][["profile_id", "role"]].reset_index(drop=True)
+        if draw == "second":
+            who["role"] = who["role"].replace("source", "calibration")
+        found.append(pd.concat([who, values], axis=1))
     write_parquet(output.values, pd.concat(found, ignore_index=True))
     shutil.rmtree(parts, ignore_errors=True)
 

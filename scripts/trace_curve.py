@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import torch
 
 from dvgs.curves import trace_curve
 from dvgs.devices import pick_device
@@ -15,11 +14,9 @@ from dvgs.seeds import derive_seed, generator
 def main(input, output, target, similarity, methods, quantiles, replicates, training, model, device, seed):
     device = pick_device(device)
     values = pd.read_parquet(input.values)
-    with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
-        x = [
-            torch.from_numpy(profiles.rows(np.flatnonzero(values["role"] == role))).to(device)
-            for role in ("source", "validation", "test")
-        ]
+    profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
+    source, *judges = (np.flatnonzero(values["role"] == role) for role in ("source", "validation", "test"))
+    x = [profiles.for_training(source, device), *(profiles.tensor(rows, device) for rows in judges)]
     table = pd.read_parquet(input.baselines).assign(dvgs=values[similarity])[methods]
     table = table[(values["role"] == "source").to_numpy()].reset_index(drop=True)
     curves = []

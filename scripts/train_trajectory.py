@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from dvgs.devices import pick_device
 from dvgs.jobs import job
@@ -16,17 +15,15 @@ from dvgs.trajectory import record_trajectory
 
 def main(input, output, target, model, trajectory, device, seed):
     split, device = pd.read_parquet(input.split), pick_device(device)
-    with Profiles(input.signatures, pd.read_parquet(input.scaling)) as profiles:
-        pilot = torch.from_numpy(profiles.rows(calibration_rows(split))).to(device)
-        # Snakemake removes the outputs of a job that was killed, so they get their names when both are there.
-        paths = {draw: Path(path).with_name(f".{draw}.h5") for draw, path in output.items()}
-        for draw, path in paths.items():
-            x = torch.from_numpy(profiles.rows(target_rows(split, draw))).to(device)
-            draw_seed = derive_seed(seed, "trajectory", target, draw)
-            network = make_autoencoder(x.shape[1], **model, seed=draw_seed).to(device)
-            record_trajectory(
-                path, network, reconstruction_loss, x, x, **trajectory, pilot=(pilot, pilot), seed=draw_seed
-            )
+    profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
+    pilot = profiles.tensor(calibration_rows(split), device)
+    # Snakemake removes the outputs of a job that was killed, so they get their names when both are there.
+    paths = {draw: Path(path).with_name(f".{draw}.h5") for draw, path in output.items()}
+    for draw, path in paths.items():
+        x = profiles.tensor(target_rows(split, draw), device)
+        draw_seed = derive_seed(seed, "trajectory", target, draw)
+        network = make_autoencoder(x.shape[1], **model, seed=draw_seed).to(device)
+        record_trajectory(path, network, reconstruction_loss, x, x, **trajectory, pilot=(pilot, pilot), seed=draw_seed)
     for draw, path in paths.items():
         path.replace(output[draw])
 

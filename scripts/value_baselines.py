@@ -13,24 +13,31 @@ from dvgs.training import reconstruct
 from dvgs.trajectory import Trajectory
 
 
+def trained(path):
+    """The model at the end of a trajectory."""
+    with Trajectory(path) as trajectory:
+        trajectory.at(len(trajectory) - 1)
+        return trajectory.model
+
+
 def main(input, output, target, seed):
     split = pd.read_parquet(input.split)
-    with Profiles(input.signatures, pd.read_parquet(input.scaling)) as file:
-        profiles = file.rows(np.arange(len(file)))
+    profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
+    models = [
+        (valued_rows(split, draw), trained(path)) for draw, path in (("first", input.first), ("second", input.second))
+    ]
 
-    def reconstruction():
-        found = np.empty_like(profiles)
-        for draw, path in (("first", input.first), ("second", input.second)):
-            rows = valued_rows(split, draw)
-            with Trajectory(path) as trajectory:
-                trajectory.at(len(trajectory) - 1)
-                found[rows] = reconstruct(trajectory.model, profiles[rows])
+    def reconstruction(rows, x):
+        found = np.empty_like(x)
+        for own, model in models:
+            inside = np.isin(rows, own)
+            found[inside] = reconstruct(model, x[inside])
         return found
 
     apc = pd.read_parquet(input.apc)["apc"].to_numpy()
     table = {"profile_id": split["profile_id"]}
     for name, value in METHODS.items():
-        table[name] = value(Evidence(profiles, apc, reconstruction, generator(seed, "baseline", name, target)))
+        table[name] = value(Evidence(apc, profiles.blocks, reconstruction, generator(seed, "baseline", name, target)))
     write_parquet(output.baselines, pd.DataFrame(table))
 
 

@@ -51,13 +51,9 @@ def stability(values, calibration, similarity):
 
 
 def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
-    """Train the final autoencoder on the cleaned profiles, scaled, a (n, genes) tensor.
-
-    Returns the model and the latent space, (n, latent) float32.
-    """
-    model = make_autoencoder(x.shape[1], hidden, latent, seed).to(x.device)
-    fit(
-        model,
+    """The final autoencoder, trained on the cleaned profiles, scaled, (n, genes), as `fit` takes them."""
+    return fit(
+        make_autoencoder(x.shape[1], hidden, latent, seed).to(x.device),
         reconstruction_loss,
         x,
         x,
@@ -66,5 +62,10 @@ def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
         learning_rate=learning_rate,
         seed=seed,
     )
-    with torch.no_grad():
-        return model, model.encoder(x).cpu().numpy()
+
+
+@torch.no_grad()
+def encode(model, blocks):
+    """The latent space of profiles, (n, latent) float32; blocks: their scaled values, block by block, on any device."""
+    device = next(model.parameters()).device
+    return np.concatenate([model.encoder(torch.from_numpy(block).to(device)).cpu().numpy() for block in blocks])

@@ -1,13 +1,15 @@
-"""The compendium: profiles as AnnData, what was selected, and the ledger of what was left out."""
+"""The compendium: which profiles are used, streamed into one .h5ad, and the ledger of what was left out."""
 
-import anndata as ad
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pandas as pd
 
 from dvgs.errors import InputError
-from dvgs.files import written_whole
-from dvgs.jobs import Progress
+from dvgs.h5ad import read_obs, write_h5ad
+from dvgs.jobs import Progress, logger
+from dvgs.scratch import ScratchRows
 from dvgs.values import MEASURES
 
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
@@ -17,49 +19,63 @@ RESERVED = {
     "role",
     "apc",
     "n_replicates",
+    "spearman_q75",
     "apc_null_p",
     "apc_fdr",
     "apc_reason",
     "id",
     "_index",
 }
-NOT_IN_TABLE = "not in siginfo"
-NOT_IN_MATRIX = "not in the level 5 file"
+NOT_IN_TABLE = "not in the table of profiles"
+NOT_IN_MATRIX = "not in the matrix"
 OTHER_TYPE = "pert_type not selected"
 QC_FAILED = "qc_pass is not 1"
-NOT_FINITE = "NaN or infinity in the profile"
+NOT_USABLE = "NaN, infinity or -666 in the profile"
+MISSING = -666  # means "missing" in LINCS tables; no measurement is that low
+COUNTS_PER_PROFILE = 1e4  # as scanpy's tutorials have it
 
 
-def select_genes(level5, geneinfo, choice):
-    """Positions in an open GctxFile of the genes to use, sorted by gene id so that file order does not matter.
+def select_genes(matrix, genes_table, choice):
+    """Positions in an open Matrix of the genes to use, sorted by gene id so that file order does not matter.
 
-    choice: "landmark", "all", or the path of a text file with one gene id a line. geneinfo: DataFrame indexed by
-    gene_id with `feature_space`. Raises InputError if none is there or a listed one is missing.
+    choice: "landmark", "all", or the path of a text file with one gene id a line. genes_table: DataFrame indexed
+    by gene id, for landmarks with `feature_space`. Raises InputError if none is there or a listed one is missing.
     """
     if choice == "all":
-        wanted = level5.gene_ids
+        wanted = matrix.gene_ids
     elif choice == "landmark":
-        wanted = geneinfo.index[geneinfo["feature_space"] == "landmark"]
+        wanted = _landmarks(genes_table)
     else:
         wanted = _read_list(choice)
-        absent = sorted(set(wanted) - set(level5.gene_ids))
+        absent = sorted(set(wanted) - set(matrix.gene_ids))
         if absent:
             raise InputError(
                 choice,
                 "select.genes",
-                f"{len(absent)} genes are not in {level5.path}, the first is {absent[0]!r}",
-                "list gene ids of the level 5 file",
+                f"{len(absent)} genes are not in {matrix.path}, the first is {absent[0]!r}",
+                "list gene ids of that file",
             )
-    ids = pd.Series(level5.gene_ids)
+    ids = pd.Series(matrix.gene_ids)
     ids = ids[ids.isin(wanted)].sort_values(key=lambda s: s.str.zfill(12))
     if ids.empty:
         raise InputError(
-            level5.path,
+            matrix.path,
             "select.genes",
             f"no {choice} gene in the file",
             "check that geneinfo belongs to the matrix",
         )
     return ids.index.to_numpy()
+
+
+def _landmarks(genes_table):
+    if "feature_space" not in genes_table.columns:
+        raise InputError(
+            genes_table.attrs.get("path", "the table of genes"),
+            "select.genes",
+            "landmark genes are asked for, and it has no column 'feature_space'",
+            'set it to "all" or to the path of a file with one gene id a line',
+        )
+    return genes_table.index[genes_table["feature_space"] == "landmark"]
 
 
 def _read_list(path):
@@ -75,25 +91,25 @@ def _read_list(path):
         ) from error
 
 
-def select_profiles(siginfo, matrix_ids, pert_types, qc_pass):
-    """Which signatures are used, and why the others are not.
+def select_profiles(table, matrix_ids, pert_types, qc_pass):
+    """Which profiles are used, and why the others are not.
 
-    siginfo: DataFrame indexed by sig_id. matrix_ids: ids in the matrix. pert_types: list, or None for all.
+    table: DataFrame indexed by profile id. matrix_ids: ids in the matrix. pert_types: list, or None for all.
     qc_pass: whether `qc_pass` must be 1. Returns (selected ids, sorted; ledger DataFrame `profile_id, reason`), which
     together are all ids of the table and the matrix, each once.
     """
-    ids = siginfo.index.union(pd.Index(matrix_ids))
-    table = siginfo.reindex(ids)
+    ids = table.index.union(pd.Index(matrix_ids))
+    wanted = table.reindex(columns=["pert_type", "qc_pass"]).reindex(ids)
     reason = pd.Series("", index=ids)
 
     def leave_out(condition, why):
         reason[(reason == "") & condition] = why
 
-    leave_out(~ids.isin(siginfo.index), NOT_IN_TABLE)
+    leave_out(~ids.isin(table.index), NOT_IN_TABLE)
     if pert_types is not None:
-        leave_out(~table["pert_type"].isin(pert_types), OTHER_TYPE)
+        leave_out(~wanted["pert_type"].isin(pert_types), OTHER_TYPE)
     if qc_pass:
-        leave_out(table["qc_pass"] != 1, QC_FAILED)
+        leave_out(wanted["qc_pass"] != 1, QC_FAILED)
     leave_out(~ids.isin(matrix_ids), NOT_IN_MATRIX)
     left_out = reason[reason != ""]
     return ids[reason == ""].sort_values(), _ledger(left_out.index, left_out.to_numpy())
@@ -103,46 +119,87 @@ def _ledger(ids, reasons):
     return pd.DataFrame({"profile_id": np.asarray(ids, object), "reason": reasons})
 
 
-def ingest(level5, siginfo, geneinfo, *, pert_types, qc_pass, genes):
-    """The selected signatures and genes as AnnData, and the ledger of the rest.
+def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_values="drop", counts=False):
+    """Write the selected profiles and genes to an .h5ad; return the ledger of the rest.
 
-    level5: an open GctxFile. siginfo, geneinfo: from `tables`. genes: see select_genes. Rows are sorted by signature
-    id and genes by gene id. X is float32 as in the file; `.obs` is siginfo, `.var` geneinfo. The matrix is read by
-    blocks of whole profiles; memory is the selected part of it.
+    matrix: an open Matrix. table: a row per profile, indexed by its id; with a column `sig_id`, the profiles are single
+    replicates and that is what they are replicates of. genes_table: likewise for genes. genes: see select_genes.
+    bad_values: a profile with NaN, infinity or -666 is left out ("drop") or ends the run ("stop"). counts: X holds raw
+    counts, which are divided by their profile's sum, multiplied by 10,000 and put on a log(1 + x) scale.
+
+    Rows are sorted by (signature and) profile id and genes by gene id; X is contiguous float32, `.obs` is the table,
+    `.var` that of the genes. Memory is one block of whole profiles and the tables, whatever the length of the file;
+    while it runs, the disk holds the selected matrix twice.
     """
     for column in ["pert_type"] * (pert_types is not None) + ["qc_pass"] * qc_pass:
-        if column not in siginfo.columns:
+        if column not in table.columns:
             raise InputError(
-                siginfo.attrs.get("path", "siginfo"),
+                table.attrs.get("path", matrix.path),
                 f"select.{column}",
                 f"the table has no column {column!r}",
                 f"set it to {'null' if column == 'pert_type' else 'false'}",
             )
-    columns = select_genes(level5, geneinfo, genes)
-    selected, ledger = select_profiles(siginfo, level5.profile_ids, pert_types, qc_pass)
-    row = pd.Index(level5.profile_ids).get_indexer(selected)
-    place = np.full(level5.shape[0], -1)
-    place[row] = np.arange(len(row))
-    matrix = np.empty((len(row), len(columns)), np.float32)
-    progress = Progress("reading level 5, profiles", len(row))
-    for positions, values in level5.blocks(columns, row):
-        matrix[place[positions]] = values
-        progress.advance(len(positions))
+    columns = select_genes(matrix, genes_table, genes)
+    selected, ledger = select_profiles(table, matrix.profile_ids, pert_types, qc_pass)
+    if "sig_id" in table.columns:
+        selected = table.loc[selected].rename_axis("profile_id").sort_values(["sig_id", "profile_id"]).index
+    n_input = len(selected) + len(ledger)
+    gene_ids = matrix.gene_ids[columns]
+    size = 4 * len(selected) * len(columns)
+    with ScratchRows(Path(path).parent, (len(selected), len(columns)), np.float32, also=size) as rows:
+        usable = _copy(matrix, selected, columns, rows, counts, stop=bad_values == "stop")
+        if not usable.all():
+            ledger = pd.concat([ledger, _ledger(selected[~usable], NOT_USABLE)], ignore_index=True)
+            selected = selected[usable]
+        if len(selected) == 0:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in ledger["reason"].value_counts().items())
+            raise InputError(matrix.path, "select", f"no profile is left ({reasons})", "loosen select in the config")
+        _check_account(selected, ledger, n_input)
+        obs, var = _storable(table.loc[selected]), _storable(genes_table.reindex(gene_ids))
+        write_h5ad(path, rows.blocks(usable), obs, var, uns={"n_input": n_input})
+    return ledger.sort_values("profile_id", ignore_index=True)
 
-    finite = np.isfinite(matrix).all(axis=1)
-    if not finite.all():
-        lost = selected[~finite]
-        ledger = pd.concat([ledger, _ledger(lost, NOT_FINITE)], ignore_index=True)
-        matrix, selected = matrix[finite], selected[finite]
-    if len(selected) == 0:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in ledger["reason"].value_counts().items())
-        raise InputError(level5.path, "select", f"no profile is left ({reasons})", "loosen select in the config")
-    gene_ids = level5.gene_ids[columns]
-    var = geneinfo.reindex(gene_ids)
-    data = ad.AnnData(matrix, obs=_storable(siginfo.loc[selected]), var=_storable(var))
-    data.obs_names, data.var_names = data.obs_names.astype(str), data.var_names.astype(str)
-    data.uns["n_input"] = len(siginfo.index.union(pd.Index(level5.profile_ids)))  # for the account in the report
-    return data, ledger.sort_values("profile_id", ignore_index=True)
+
+def _copy(matrix, selected, columns, rows, counts, stop):
+    """Copy the selected profiles to their places in `rows`, in one pass; return which of them are usable."""
+    row = pd.Index(matrix.profile_ids).get_indexer(selected)
+    place = np.full(matrix.shape[0], -1)
+    place[row] = np.arange(len(row))
+    usable = np.ones(len(row), bool)
+    n_bad, first = 0, None
+    progress = Progress("reading profiles", len(row))
+    for positions, values in matrix.blocks(np.arange(matrix.shape[1]) if counts else columns, row):
+        bad = ~np.isfinite(values) | (values == MISSING)
+        if counts:
+            values = _log_counts(values)[:, columns]
+        if bad.any():
+            n_bad += int(bad.sum())
+            usable[place[positions[bad.any(axis=1)]]] = False
+            if first is None:
+                i, j = np.argwhere(bad)[0]
+                first = matrix.profile_ids[positions[i]], matrix.gene_ids[j if counts else columns[j]]
+        rows.write(place[positions], values)
+        progress.advance(len(positions))
+    if n_bad:
+        problem = f"{n_bad} values in {(~usable).sum()} profiles are NaN, infinite or -666, the first in profile "
+        problem += f"{first[0]!r}, gene {first[1]!r}"
+        if stop:
+            raise InputError(matrix.path, "select.bad_values", problem, "correct the matrix, or set it to drop")
+        logger.warning("%s: %s; these profiles are left out", matrix.path, problem)
+    return usable
+
+
+def _log_counts(values):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = values / values.sum(axis=1, keepdims=True, dtype=np.float64)
+    return np.log1p(COUNTS_PER_PROFILE * np.nan_to_num(share)).astype(np.float32)
+
+
+def _check_account(selected, ledger, n_input):
+    """Every profile that the table or the matrix names is used or in the ledger, once."""
+    n = len(selected) + len(ledger)
+    if n != n_input or len(selected.union(pd.Index(ledger["profile_id"]))) != n_input:
+        raise AssertionError(f"{n_input} profiles in, {len(selected)} used and {len(ledger)} in the ledger")
 
 
 def _storable(frame):
@@ -152,37 +209,19 @@ def _storable(frame):
     return frame.assign(**{c: frame[c].fillna("").astype(str) for c in text})
 
 
-def write_h5ad(path, data):
-    """Write AnnData, whole or not at all."""
-    with written_whole(path) as partial:
-        data.write_h5ad(partial)
-
-
-def read_obs(path):
-    """The metadata of the profiles in an .h5ad, without its matrix."""
-    with h5py.File(path, "r") as file:
-        return ad.io.read_elem(file["obs"])
-
-
 def read_n_input(path):
     """How many profiles the tables and the matrix named together, before any was left out."""
     with h5py.File(path, "r") as file:
         return int(file["uns/n_input"][()])
 
 
-def read_var(path):
-    """The metadata of the genes in an .h5ad, without its matrix."""
-    with h5py.File(path, "r") as file:
-        return ad.io.read_elem(file["var"])
-
-
-def gene_positions(gctx, gene_ids):
-    """Positions of the genes in an open GctxFile, in the order of gene_ids; InputError if one is not there."""
-    found = pd.Index(gctx.gene_ids).get_indexer(gene_ids)
+def gene_positions(matrix, gene_ids):
+    """Positions of the genes in an open Matrix, in the order of gene_ids; InputError if one is not there."""
+    found = pd.Index(matrix.gene_ids).get_indexer(gene_ids)
     if (found < 0).any():
         absent = gene_ids[found < 0]
         raise InputError(
-            gctx.path,
+            matrix.path,
             "genes",
             f"{len(absent)} genes of level 5 are not in it, the first is {absent[0]!r}",
             "give level 4 and level 5 of one release, or list the common genes in select.genes",
@@ -191,11 +230,13 @@ def gene_positions(gctx, gene_ids):
 
 
 def read_umap(path, similarity):
-    """UMAP coordinates, value and cell line of the profiles of a cleaned .h5ad: DataFrame `x, y, value, cell_iname`."""
+    """UMAP coordinates, value and cell line of the profiles of a cleaned .h5ad: DataFrame `x, y, value, cell_iname`.
+
+    Of a large compendium only a sample has coordinates (`embed`); the others are left out.
+    """
     obs = read_obs(path)
     with h5py.File(path, "r") as file:
         x, y = file["obsm/X_umap"][:].T
     cell = obs["cell_iname"].astype(str)
-    return pd.DataFrame({"x": x, "y": y, "value": obs[similarity].to_numpy(), "cell_iname": cell}).reset_index(
-        drop=True
-    )
+    found = pd.DataFrame({"x": x, "y": y, "value": obs[similarity].to_numpy(), "cell_iname": cell})
+    return found[found["x"].notna()].reset_index(drop=True)

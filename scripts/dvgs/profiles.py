@@ -10,36 +10,64 @@ SLAB = 8192  # profiles read at a time
 class Profiles:
     """Rows of the matrix of an .h5ad, scaled, read when asked for.
 
-    path: an .h5ad with a dense X. scaling: DataFrame with `mean` and `sd` by gene (fit_scaling). A context manager.
+    path: an .h5ad whose X is contiguous float32 (h5ad.write_h5ad). scaling: DataFrame with `mean` and `sd` by gene
+    (fit_scaling), or None for profiles as they are. The file is mapped into memory: the system keeps as much of it
+    there as there is room for.
     """
 
-    def __init__(self, path, scaling):
-        self._file = h5py.File(path, "r")
-        self._x = self._file["X"]
-        self._mean = scaling["mean"].to_numpy(np.float32)
-        self._sd = scaling["sd"].to_numpy(np.float32)
+    def __init__(self, path, scaling=None):
+        with h5py.File(path, "r") as file:
+            x = file["X"]
+            self._x = np.asarray(np.memmap(path, x.dtype, "r", x.id.get_offset(), x.shape))
+        self._scaling = None if scaling is None else [scaling[name].to_numpy(np.float32) for name in ("mean", "sd")]
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._file.close()
+        self.shape = self._x.shape
 
     def __len__(self):
         return len(self._x)
 
     def rows(self, rows):
-        """The profiles at increasing positions `rows`, (len(rows), genes) float32, one slab in memory at a time."""
-        found = np.empty((len(rows), self._x.shape[1]), np.float32)
-        for start in range(0, len(self), SLAB):
-            first, last = np.searchsorted(rows, [start, start + SLAB])
-            if first < last:
-                inside = rows[first:last]
-                slab = self._x[inside[0] : inside[-1] + 1]
-                found[first:last] = slab[inside - inside[0]]
-        found -= self._mean
-        found /= self._sd
+        """The profiles at positions `rows`, an integer array of any shape, as float32 of shape (*rows.shape, genes)."""
+        found = np.take(self._x, rows, axis=0)
+        if self._scaling:
+            found -= self._scaling[0]
+            found /= self._scaling[1]
         return found
+
+    def blocks(self, rows=None):
+        """Yield (rows, profiles) some at a time, of increasing positions `rows` or of all."""
+        rows = np.arange(len(self)) if rows is None else rows
+        for start in range(0, len(rows), SLAB):
+            part = rows[start : start + SLAB]
+            yield part, self.rows(part)
+
+    def tensor(self, rows, device):
+        """The profiles at positions `rows` as a tensor on a device."""
+        import torch
+
+        return torch.from_numpy(self.rows(rows)).to(device)
+
+    def for_training(self, rows, device):
+        """The profiles at positions `rows` to train on: a tensor on a GPU, else what reads each batch from the file."""
+        return Batches(self, rows) if device.type == "cpu" else self.tensor(rows, device)
+
+
+class Batches:
+    """Profiles that stay in their file; a tensor of positions as index gives a tensor, as if they were one."""
+
+    ndim = 2
+
+    def __init__(self, profiles, rows):
+        import torch
+
+        self._profiles, self._rows, self.device = profiles, rows, torch.device("cpu")
+        self.shape = (len(rows), profiles.shape[1])
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        return self._profiles.tensor(self._rows[np.asarray(index)], self.device)
 
 
 def fit_scaling(path, rows, method):
@@ -48,20 +76,18 @@ def fit_scaling(path, rows, method):
     method: "zscore", or "none" for means of 0 and deviations of 1. A gene without variance gets deviation 1.
     Returns a DataFrame `mean, sd`, one row per gene in the order of the file.
     """
-    with h5py.File(path, "r") as file:
-        n_genes = file["X"].shape[1]
-    identity = pd.DataFrame({"mean": np.zeros(n_genes), "sd": np.ones(n_genes)})
+    profiles = Profiles(path)
+    n_genes = profiles.shape[1]
     if method == "none":
-        return identity
-    with Profiles(path, identity) as profiles:
-        count, mean, squares = 0, np.zeros(n_genes), np.zeros(n_genes)
-        for start in range(0, len(rows), SLAB):
-            block = profiles.rows(rows[start : start + SLAB]).astype(np.float64)
-            # Chan's update: exact where a sum of squares would cancel.
-            difference = block.mean(axis=0) - mean
-            total = count + len(block)
-            squares += block.var(axis=0) * len(block) + difference**2 * count * len(block) / total
-            mean += difference * len(block) / total
-            count = total
+        return pd.DataFrame({"mean": np.zeros(n_genes), "sd": np.ones(n_genes)})
+    count, mean, squares = 0, np.zeros(n_genes), np.zeros(n_genes)
+    for _, block in profiles.blocks(rows):
+        block = block.astype(np.float64)
+        # Chan's update: exact where a sum of squares would cancel.
+        difference = block.mean(axis=0) - mean
+        total = count + len(block)
+        squares += block.var(axis=0) * len(block) + difference**2 * count * len(block) / total
+        mean += difference * len(block) / total
+        count = total
     sd = np.sqrt(squares / count)
     return pd.DataFrame({"mean": mean, "sd": np.where(sd > 0, sd, 1.0)})

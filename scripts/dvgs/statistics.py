@@ -83,9 +83,8 @@ def dose_band(dose, unit):
     """Doses as decades in µM, text; other units stand under their own name, unknown doses under "none"."""
     edges = [-np.inf, 0.1, 1, 10, np.inf]
     bands = pd.cut(dose, edges, labels=["up to 0.1 µM", "0.1 to 1 µM", "1 to 10 µM", "above 10 µM"])
-    micromolar = unit.str.lower().isin(["um", "µm", "μm"])
-    bands = bands.astype(object).where(micromolar, unit)
-    return bands.where(dose.notna() & (dose != -666), "none").astype(str)
+    bands = bands.astype(object).where(unit == "uM", unit)
+    return bands.where(dose.notna(), "none").astype(str)
 
 
 def correlate_strata(values, apc, obs, similarities, chosen, n_bootstrap, rng):

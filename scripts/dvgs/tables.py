@@ -1,4 +1,4 @@
-"""The tables beside the matrices: siginfo and geneinfo, their names and missing values."""
+"""The tables beside the matrices: siginfo, instinfo and geneinfo, their names, units and missing values."""
 
 import csv
 from pathlib import Path
@@ -12,12 +12,26 @@ MISSING = ("", "-666", "-666.0", "-666.000000", "NA", "nan")
 LONGEST_LIST = 255
 OPTIONAL = ("cell_iname", "distil_ids", "pert_id")
 NUMBERS = ("pert_dose", "pert_time", "nsample", "cc_q75", "qc_pass", "tas", "nearest_dose")
+# What GEO's releases (GSE92742, GSE70138) call the columns of LINCS 2020.
+GEO_NAMES = {
+    "inst_id": "sample_id",
+    "distil_id": "distil_ids",
+    "distil_cc_q75": "cc_q75",
+    "pert_iname": "cmap_name",
+    "cell_id": "cell_iname",
+    "rna_plate": "det_plate",
+    "pr_gene_id": "gene_id",
+    "pr_gene_symbol": "gene_symbol",
+}
+# R writes a micro sign that it cannot show as <b5>.
+UNITS = {"um": ("uM", 1), "µm": ("uM", 1), "μm": ("uM", 1), "<b5>m": ("uM", 1), "nm": ("uM", 1e-3), "mm": ("uM", 1e3)}
 
 
 def read_table(path, field, columns):
     """A tab-separated table as a DataFrame of str, missing values as NaN.
 
-    path: plain or gzipped, UTF-8 or Latin-1. columns: those that must be there, checked by name.
+    path: plain or gzipped, UTF-8 or Latin-1. columns: those that must be there, checked by name. Names that GEO's
+    releases use become those of LINCS 2020.
     Raises InputError for a missing or empty file and for missing columns.
     """
     if not Path(path).is_file():
@@ -38,6 +52,7 @@ def read_table(path, field, columns):
             continue
         except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError, EOFError) as error:
             raise InputError(path, field, f"not a tab-separated table ({error})", "check the file") from error
+    frame = frame.rename(columns={old: new for old, new in GEO_NAMES.items() if new not in frame.columns})
     for column in columns:
         if column not in frame.columns:
             found = ", ".join(map(str, frame.columns[:6]))
@@ -45,7 +60,7 @@ def read_table(path, field, columns):
                 path,
                 field,
                 f"it has no column {column!r} (it begins with {found})",
-                "give a LINCS 2020 table",
+                "give a table of LINCS 2020 or GEO",
             )
     return frame
 
@@ -66,8 +81,18 @@ def read_siginfo(path):
 
     Columns as in the file; those in NUMBERS are float64 with NaN where missing, the rest is text.
     OPTIONAL columns are always there, NaN where unknown; `distil_ids` holds a signature's replicates, `|` between.
+    Molar doses are in uM, whatever the file's unit, and all units in one spelling.
     """
-    frame = _indexed(read_table(path, "siginfo", ["sig_id"]), "sig_id", path, "siginfo")
+    return _read_profiles(path, "siginfo", "sig_id")
+
+
+def read_instinfo(path):
+    """instinfo_beta.txt as a DataFrame indexed by `sample_id`: a row per replicate (level 4), as read_siginfo."""
+    return _read_profiles(path, "instinfo", "sample_id")
+
+
+def _read_profiles(path, field, ids):
+    frame = _indexed(read_table(path, field, [ids]), ids, path, field)
     frame.attrs["path"] = str(path)
     if "qc_pass" in frame.columns:
         frame["qc_pass"] = frame["qc_pass"].replace({"True": "1", "False": "0"})
@@ -75,12 +100,30 @@ def read_siginfo(path):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     for column in [c for c in OPTIONAL if c not in frame.columns]:
         frame[column] = pd.Series(np.nan, index=frame.index, dtype=object)
+    return _with_uniform_doses(frame)
+
+
+def _with_uniform_doses(frame):
+    if "pert_idose" in frame.columns and "pert_dose" not in frame.columns:  # "10 uM"
+        parts = frame["pert_idose"].str.extract(r"^\s*([0-9.eE+-]+)\s*(\S+)\s*$")
+        frame["pert_dose"], frame["pert_dose_unit"] = pd.to_numeric(parts[0], errors="coerce"), parts[1]
+    if {"pert_dose", "pert_dose_unit"} <= set(frame.columns):
+        unit = frame["pert_dose_unit"].str.strip().str.lower()
+        known = unit.map(UNITS)
+        molar = known.notna()
+        frame["pert_dose_unit"] = known.str[0].where(molar, unit)
+        frame["pert_dose"] = frame["pert_dose"] * known.str[1].astype(float).fillna(1)
     return frame
 
 
 def read_geneinfo(path):
     """geneinfo_beta.txt as a DataFrame of text indexed by `gene_id`; `feature_space` says what was measured."""
-    return _indexed(read_table(path, "geneinfo", ["gene_id", "feature_space"]), "gene_id", path, "geneinfo")
+    frame = read_table(path, "geneinfo", ["gene_id"])
+    if "pr_is_lm" in frame.columns and "feature_space" not in frame.columns:  # GEO's releases
+        frame["feature_space"] = np.where(frame["pr_is_lm"] == "1", "landmark", "inferred")
+    frame = _indexed(frame, "gene_id", path, "geneinfo")
+    frame.attrs["path"] = str(path)
+    return frame
 
 
 def explode_replicates(distil_ids):

@@ -16,7 +16,7 @@ def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, 
     """Train each model on its own rows of x and y as `fit` would, the same up to rounding.
 
     models: modules on x's device that differ in nothing but their parameters; they are trained in place. x, y: tensors
-    shared by all; y may be x itself. loss(prediction, y): one loss per sample. rows: per model the samples it is
+    shared by all, as for `fit`. loss(prediction, y): one loss per sample. rows: per model the samples it is
     trained on, integers, a tensor on the CPU or an array. seeds: per model an int, which shuffles its epochs.
     Models that are more than Linear layers and activations (dropout, buffers) are trained one by one, by `fit`.
     Returns models. Raises ValueError if models, rows and seeds are not equally many, RuntimeError if shapes differ.
@@ -33,8 +33,7 @@ def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, 
 
 def _fit_alone(group, loss, x, y, **training):
     for model, rows, seed in group:
-        part = x[rows]
-        fit(model, loss, part, part if y is x else y[rows], **training, seed=seed)
+        fit(model, loss, x, y, **training, seed=seed, rows=rows)
 
 
 def _fit_stacked(group, loss, x, y, *, steps, batch_size, learning_rate):

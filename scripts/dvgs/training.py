@@ -14,24 +14,28 @@ def make_optimizer(model, learning_rate):
     return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
 
 
-def fit(model, loss, x, y, *, steps, batch_size, learning_rate, seed, before_step=None, optimizer=None, start=0):
+def fit(
+    model, loss, x, y, *, steps, batch_size, learning_rate, seed, rows=None, before_step=None, optimizer=None, start=0
+):
     """Train with Adam for a number of steps; epochs are shuffled by `seed`, and so are the masks of dropout.
 
-    x, y: tensors on the model's device. loss(prediction, y) gives one loss per sample; its mean over the
+    x, y: tensors on the model's device; x may be profiles.Batches, and y x itself. rows: positions of the samples to
+    train on, a tensor on the CPU, or None for all. loss(prediction, y) gives one loss per sample; its mean over the
     batch is minimised. A batch_size of n or more trains on everything at once. The model stays in the mode it is in.
     before_step(step, loss) is called when the gradients of a step are there and the parameters have not moved yet;
     if it returns true, training ends there. With the optimizer and the parameters of an interrupted training,
     and the step at which it stood as `start`, it goes on as if nothing had happened.
     """
     optimizer = optimizer or make_optimizer(model, learning_rate)
-    batches = islice(_batches(len(x), batch_size, seed), start, None)
+    rows = torch.arange(len(x)) if rows is None else rows
+    batches = islice(_batches(len(rows), batch_size, seed), start, None)
     with fork_random(x.device):
         for step in range(start, steps):
             seed_device(x.device, derive_seed(seed, "step", step))
-            rows = next(batches).to(x.device)
+            drawn = rows[next(batches)].to(x.device)
             optimizer.zero_grad()
-            batch = x[rows]
-            batch_loss = loss(model(batch), batch if y is x else y[rows]).mean()
+            batch = x[drawn]
+            batch_loss = loss(model(batch), batch if y is x else y[drawn]).mean()
             batch_loss.backward()
             if before_step is not None and before_step(step, batch_loss):
                 break

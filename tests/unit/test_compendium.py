@@ -2,22 +2,29 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
+import torch
+from cmapPy.pandasGEXpress.GCToo import GCToo
+from cmapPy.pandasGEXpress.write_gct import write as write_gct
+from scipy import sparse
 
 from dvgs.compendium import (
-    NOT_FINITE,
     NOT_IN_MATRIX,
     NOT_IN_TABLE,
+    NOT_USABLE,
     OTHER_TYPE,
     QC_FAILED,
     gene_positions,
     ingest,
-    read_obs,
-    read_var,
-    write_h5ad,
+    read_n_input,
 )  # fmt: skip
 from dvgs.errors import InputError
 from dvgs.gctx import GctxFile, write_gctx
+from dvgs.h5ad import read_obs, read_var, write_h5ad
+from dvgs.matrices import open_matrix
+from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.profiles import Profiles, fit_scaling
+from dvgs.training import fit
 
 GENES = ["5", "10", "200", "3000"]
 
@@ -56,10 +63,13 @@ def write(path, frame):
     return path
 
 
-def run(path, siginfo, geneinfo, pert_types=("trt_cp",), qc_pass=True, genes="landmark"):
-    with GctxFile(path) as level5:
-        types = None if pert_types is None else list(pert_types)
-        return ingest(level5, siginfo, geneinfo, pert_types=types, qc_pass=qc_pass, genes=genes)
+def run(path, table, geneinfo, pert_types=("trt_cp",), qc_pass=True, genes="landmark", **options):
+    output = path.parent / f"{path.stem}.out.h5ad"
+    types = None if pert_types is None else list(pert_types)
+    with open_matrix(path, "input.level5") as matrix:
+        ledger = ingest(output, matrix, table, geneinfo, pert_types=types, qc_pass=qc_pass, genes=genes, **options)
+    assert [p.name for p in path.parent.glob(".*")] == []
+    return ad.read_h5ad(output), ledger
 
 
 def test_every_profile_is_used_or_in_the_ledger_with_its_reason(tmp_path, matrix, siginfo, geneinfo):
@@ -68,10 +78,11 @@ def test_every_profile_is_used_or_in_the_ledger_with_its_reason(tmp_path, matrix
     assert np.array_equal(data.X, matrix.loc[["ok1", "ok2"], ["5", "200"]])
     assert ledger.set_index("profile_id")["reason"].to_dict() == {
         "stranger": NOT_IN_TABLE, "control": OTHER_TYPE, "bad_control": OTHER_TYPE, "bad": QC_FAILED,
-        "unknown_qc": QC_FAILED, "absent": NOT_IN_MATRIX, "nan": NOT_FINITE,
+        "unknown_qc": QC_FAILED, "absent": NOT_IN_MATRIX, "nan": NOT_USABLE,
     }  # fmt: skip
     every = set(matrix.index) | set(siginfo.index)
     assert len(ledger) + data.n_obs == len(every) == len(set(ledger["profile_id"]) | set(data.obs_names))
+    assert read_n_input(tmp_path / "x.out.h5ad") == len(every)
 
 
 def test_order_of_files_does_not_matter(tmp_path, matrix, siginfo, geneinfo):
@@ -94,11 +105,10 @@ def test_selection_can_be_widened(tmp_path, matrix, siginfo, geneinfo):
 
 def test_h5ad_round_trip(tmp_path, matrix, siginfo, geneinfo):
     data, _ = run(write(tmp_path / "x.gctx", matrix), siginfo, geneinfo)
-    write_h5ad(tmp_path / "x.h5ad", data)
-    found = ad.read_h5ad(tmp_path / "x.h5ad")
-    assert np.array_equal(found.X, data.X) and found.obs["cmap_name"].tolist() == ["", "f"]
-    assert read_obs(tmp_path / "x.h5ad").index.tolist() == ["ok1", "ok2"]
-    assert read_var(tmp_path / "x.h5ad")["gene_symbol"].tolist() == ["E", "C"]
+    assert data.obs["cmap_name"].tolist() == ["", "f"]
+    assert read_obs(tmp_path / "x.out.h5ad").index.tolist() == ["ok1", "ok2"]
+    assert read_var(tmp_path / "x.out.h5ad")["gene_symbol"].tolist() == ["E", "C"]
+    assert np.array_equal(Profiles(tmp_path / "x.out.h5ad").rows(np.array([1, 0])), data.X[::-1])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +140,9 @@ def test_missing_columns_and_genes_are_named(tmp_path, matrix, siginfo, geneinfo
 @pytest.fixture
 def stored(tmp_path, rng):
     x = (rng.normal(size=(50, 6)) * [1, 2, 3, 4, 5, 0] + [0, 1e4, 0, 0, 0, 7]).astype(np.float32)
-    write_h5ad(tmp_path / "x.h5ad", ad.AnnData(x))
+    write_h5ad(
+        tmp_path / "x.h5ad", iter([x[:20], x[20:]]), *(pd.DataFrame(index=[str(i) for i in range(n)]) for n in (50, 6))
+    )
     return tmp_path / "x.h5ad", x
 
 
@@ -142,14 +154,83 @@ def test_scaling_is_fitted_on_the_given_rows_alone(stored, monkeypatch):
     assert np.allclose(scaling["mean"], x[rows].mean(axis=0, dtype=np.float64), rtol=1e-7)
     assert np.allclose(scaling["sd"][:5], x[rows].std(axis=0, dtype=np.float64)[:5], rtol=1e-6)
     assert scaling["sd"][5] == 1  # a gene without variance
-    with Profiles(path, scaling) as profiles:
-        found = profiles.rows(np.array([0, 3, 8, 20, 49]))
-    expected = (x[[0, 3, 8, 20, 49]] - scaling["mean"].to_numpy()) / scaling["sd"].to_numpy()
+    found = Profiles(path, scaling).rows(np.array([0, 8, 3, 20, 49]))
+    expected = (x[[0, 8, 3, 20, 49]] - scaling["mean"].to_numpy()) / scaling["sd"].to_numpy()
     assert np.allclose(found, expected, atol=2e-4) and found.dtype == np.float32
 
 
 def test_no_scaling_leaves_profiles_as_they_are(stored):
     path, x = stored
-    with Profiles(path, fit_scaling(path, np.arange(50), "none")) as profiles:
-        assert np.array_equal(profiles.rows(np.arange(50)), x)
-        assert profiles.rows(np.array([], int)).shape == (0, 6)
+    profiles = Profiles(path, fit_scaling(path, np.arange(50), "none"))
+    assert np.array_equal(profiles.rows(np.arange(50)), x)
+    assert profiles.rows(np.array([], int)).shape == (0, 6)
+
+
+def test_training_reads_batches_as_from_a_tensor(stored, rng):
+    path, _ = stored
+    scaling = fit_scaling(path, np.arange(50), "zscore")
+    rows = rng.permutation(50)[:30]
+    batches = Profiles(path, scaling).for_training(rows, torch.device("cpu"))
+    whole = Profiles(path, scaling).tensor(rows, "cpu")
+    assert batches.shape == whole.shape == (30, 6) and len(batches) == 30
+    for index in (torch.tensor([3, 29, 0]), torch.tensor([[1, 2], [2, 7]])):
+        assert torch.equal(batches[index], whole[index])
+    first, second = (
+        fit(make_autoencoder(6, (4,), 2, seed=1), reconstruction_loss, data, data, steps=9, batch_size=8,
+            learning_rate=0.01, seed=3)
+        for data in (batches, whole)
+    )  # fmt: skip
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+
+
+def test_bad_values_are_counted_and_named(tmp_path, matrix, siginfo, geneinfo, caplog):
+    matrix.loc["ok2", "200"] = -666
+    matrix.loc["control", "5"] = np.inf  # not selected, so nobody cares
+    path = write(tmp_path / "x.gctx", matrix)
+    data, ledger = run(path, siginfo, geneinfo)
+    assert data.obs_names.tolist() == ["ok1"] and set(ledger.query("reason == @NOT_USABLE")["profile_id"]) == {
+        "nan",
+        "ok2",
+    }
+    assert "2 values in 2 profiles are NaN, infinite or -666, the first in profile 'nan', gene '5'" in caplog.text
+    with pytest.raises(InputError, match=r"select.bad_values: 2 values in 2 profiles .* set it to drop"):
+        run(path, siginfo, geneinfo, bad_values="stop")
+
+
+def test_a_full_disk_is_told_before_anything_is_read(tmp_path, matrix, siginfo, geneinfo, monkeypatch):
+    usage = type("Usage", (), {"free": 10})
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(InputError, match=r"disk: .* GB are needed on this disk, 0.0 GB are free"):
+        run(write(tmp_path / "x.gctx", matrix), siginfo, geneinfo)
+
+
+@pytest.mark.parametrize("kind", ["dense", "csr", "csc"])
+def test_an_anndata_of_counts_is_normalised_as_scanpy_does(tmp_path, rng, kind):
+    counts = rng.poisson(1.0, size=(20, 7)).astype(np.float32)
+    counts[3] = 0  # an empty cell stays empty
+    x = counts if kind == "dense" else sparse.csr_matrix(counts) if kind == "csr" else sparse.csc_matrix(counts)
+    obs = pd.DataFrame({"sig_id": rng.choice(["b", "a"], 20)}, index=[f"c{i}" for i in rng.permutation(20)])
+    data = ad.AnnData(x, obs, pd.DataFrame(index=[f"g{i}" for i in range(7)]))
+    data.write_h5ad(tmp_path / "x.h5ad")
+    found, ledger = run(tmp_path / "x.h5ad", obs, data.var, pert_types=None, qc_pass=False, genes="all", counts=True)
+    sc.pp.normalize_total(data, target_sum=1e4)
+    sc.pp.log1p(data)
+    expected = data[found.obs_names].X
+    assert np.allclose(found.X, expected if kind == "dense" else expected.toarray(), rtol=1e-5) and ledger.empty
+    assert found.obs["sig_id"].tolist() == sorted(obs["sig_id"])  # replicates stand together
+
+
+@pytest.mark.parametrize("suffix", [".gct", ".h5ad", ""])
+def test_other_files_hold_the_same_profiles(tmp_path, matrix, siginfo, geneinfo, suffix):
+    expected, _ = run(write(tmp_path / "x.gctx", matrix), siginfo, geneinfo)
+    path = tmp_path / f"other{suffix}"
+    if suffix == ".gct":
+        write_gct(GCToo(matrix.T), str(path))
+    elif suffix == ".h5ad":
+        ad.AnnData(matrix).write_h5ad(path)
+    else:  # a folder of files, one of which has its genes in another order and one more
+        path.mkdir()
+        write(path / "a.gctx", matrix[:3])
+        write(path / "b.gctx", matrix[3:].iloc[:, ::-1].assign(more=0.0))
+    found, ledger = run(path, siginfo, geneinfo)
+    assert np.allclose(found.X, expected.X, atol=1e-3) and found.obs.equals(expected.obs) and len(ledger) == 7

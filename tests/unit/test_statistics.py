@@ -65,8 +65,8 @@ def test_share_found_when_inspected():
 
 
 def test_dose_bands():
-    dose = pd.Series([0.05, 0.1, 3.33, 10, 11, np.nan, 5, -666])
-    unit = pd.Series(["uM", "um", "µM", "uM", "UM", "uM", "ng/ml", "-666"])
+    dose = pd.Series([0.05, 0.1, 3.33, 10, 11, np.nan, 5, np.nan])
+    unit = pd.Series(["uM", "uM", "uM", "uM", "uM", "uM", "ng/ml", ""])
     assert dose_band(dose, unit).tolist() == [
         "up to 0.1 µM", "up to 0.1 µM", "1 to 10 µM", "1 to 10 µM", "above 10 µM", "none", "ng/ml", "none",
     ]  # fmt: skip

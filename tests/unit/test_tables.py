@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dvgs.errors import InputError
-from dvgs.tables import explode_replicates, read_geneinfo, read_siginfo, read_table
+from dvgs.tables import explode_replicates, read_geneinfo, read_instinfo, read_siginfo, read_table
 
 
 def test_missing_values_and_numbers(tmp_path):
@@ -21,6 +21,33 @@ def test_gzip_and_encodings(tmp_path, encoding):
     path = tmp_path / "siginfo.txt.gz"
     path.write_bytes(gzip.compress("sig_id\tpert_idose\ns1\t10 µM\n".encode(encoding)))
     assert read_siginfo(path)["pert_idose"].tolist() == ["10 µM"]
+
+
+def test_doses_get_one_unit_and_one_spelling(tmp_path):
+    path = tmp_path / "siginfo.txt"
+    rows = [("a", "10", "um"), ("b", "500", "nM"), ("c", "2", "µM"), ("d", "5", "ng/mL"), ("e", "-666", "-666")]
+    path.write_text("sig_id\tpert_dose\tpert_dose_unit\n" + "".join("\t".join(row) + "\n" for row in rows))
+    table = read_siginfo(path)
+    assert table["pert_dose_unit"].tolist()[:4] == ["uM", "uM", "uM", "ng/ml"]
+    assert np.allclose(table["pert_dose"], [10, 0.5, 2, 5, np.nan], equal_nan=True)
+    assert pd.isna(table["pert_dose_unit"].iloc[4])
+    path.write_text("sig_id\tpert_idose\na\t500 nM\nb\t-666\n")
+    table = read_siginfo(path)
+    assert table["pert_dose"].tolist()[0] == 0.5 and table["pert_dose_unit"].tolist()[0] == "uM"
+
+
+def test_tables_of_geo_get_the_names_of_lincs_2020(tmp_path):
+    path = tmp_path / "GSE92742_Broad_LINCS_sig_info.txt.gz"
+    header = "sig_id\tpert_id\tpert_iname\tpert_type\tcell_id\tpert_dose\tpert_dose_unit\tdistil_id\n"
+    path.write_bytes(gzip.compress((header + "s\tp\tname\ttrt_cp\tA375\t10\tµM\ta|b\n").encode()))
+    table = read_siginfo(path)
+    assert table.loc["s", ["cell_iname", "cmap_name", "distil_ids"]].tolist() == ["A375", "name", "a|b"]
+    path.write_bytes(gzip.compress(b"inst_id\tcell_id\trna_plate\np:A01\tA375\tp\n"))
+    assert read_instinfo(path).loc["p:A01", ["cell_iname", "det_plate"]].tolist() == ["A375", "p"]
+    path.write_bytes(gzip.compress(b"pr_gene_id\tpr_gene_symbol\tpr_is_lm\n780\tDDR1\t1\n7\tX\t0\n"))
+    genes = read_geneinfo(path)
+    assert genes["feature_space"].to_dict() == {"780": "landmark", "7": "inferred"}
+    assert genes["gene_symbol"].tolist() == ["DDR1", "X"]
 
 
 def test_quotes_are_text(tmp_path):
@@ -58,7 +85,11 @@ def test_missing_table_is_named(tmp_path):
 def test_real_tables(real_data):
     folder = real_data / "l1000"
     assert len(read_siginfo(folder / "release/siginfo_beta.txt")) == 430
+    assert set(read_siginfo(folder / "release/siginfo_beta.txt")["pert_dose_unit"].dropna()) == {"uM"}
+    assert len(read_instinfo(folder / "release/instinfo_beta.txt")) == 801
     assert len(read_siginfo(folder / "metadata/siginfo_beta_rows_n1523.txt")) == 1523
+    cmapr = read_siginfo(folder / "level5_cmapr/cmapR_level5_modzs_siginfo.txt")
+    assert cmapr["pert_dose"].notna().all() and set(cmapr["pert_dose_unit"]) == {"uM"}
     genes = read_geneinfo(folder / "release/geneinfo_beta.txt.gz")
     assert (genes["feature_space"] == "landmark").sum() == 978
 

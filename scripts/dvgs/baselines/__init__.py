@@ -3,7 +3,7 @@
 `METHODS` names them; a method is a function value(evidence) -> (n,) float64, NaN where it has no answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,14 @@ from dvgs.baselines import apc, profile_norm, random, reconstruction_error
 class Evidence:
     """What a baseline may look at.
 
-    profiles: (n, genes) float32, scaled. apc: (n,) float64, NaN where there is none. reconstruct: gives the
-    reconstruction of all profiles, each by a model that was not trained on it. rng: for this method alone.
+    apc: (n,) float64, NaN where there is none. blocks() goes over the profiles, yielding (positions, profiles), the
+    latter (k, genes) float32 and scaled. reconstruct(positions, profiles) is what models make of them, each by one
+    that was not trained on it. rng: for this method alone.
     """
 
-    profiles: np.ndarray
     apc: np.ndarray
-    reconstruct: Callable[[], np.ndarray]
+    blocks: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
+    reconstruct: Callable[[np.ndarray, np.ndarray], np.ndarray]
     rng: np.random.Generator
 
 

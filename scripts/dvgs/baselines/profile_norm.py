@@ -10,4 +10,4 @@ import numpy as np
 
 
 def value(evidence):
-    return -np.linalg.norm(evidence.profiles.astype(np.float64), axis=1)
+    return -np.concatenate([np.linalg.norm(x.astype(np.float64), axis=1) for _, x in evidence.blocks()])

@@ -9,4 +9,5 @@ import numpy as np
 
 
 def value(evidence):
-    return -np.square(evidence.profiles.astype(np.float64) - evidence.reconstruct()).mean(axis=1)
+    errors = [x - evidence.reconstruct(rows, x) for rows, x in evidence.blocks()]
+    return -np.concatenate([np.square(error.astype(np.float64)).mean(axis=1) for error in errors])

@@ -1,0 +1,104 @@
+"""What every file of profiles has in common: ids in memory, the matrix on disk, read by blocks of whole profiles."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dvgs.errors import InputError
+
+BLOCK_BYTES = 64 * 2**20
+
+
+class Matrix:
+    """An open matrix of profiles x genes; a context manager.
+
+    Attributes: `path`, `profile_ids`, `gene_ids` (object arrays of str, in file order), `shape` (n profiles, n genes).
+    A kind of file fills in `_open`, `_read`, `metadata` and `close`. Raises InputError for a file that is missing,
+    that is not what it should be, or that repeats an id.
+    """
+
+    leading = False  # whether reading only the leading genes saves anything
+    multiple = 1  # rows that are stored, and so best read, together
+
+    def __init__(self, path, field):
+        self.path, self._field = Path(path), field
+        if not self.path.exists():
+            raise self.error("no such file", "correct the path")
+        self._open()
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def error(self, problem, remedy):
+        return InputError(self.path, self._field, problem, remedy)
+
+    def _check(self):
+        self.shape = (len(self.profile_ids), len(self.gene_ids))
+        for kind, ids in (("profile", self.profile_ids), ("gene", self.gene_ids)):
+            index = pd.Index(ids)
+            repeated = index[index.duplicated()]
+            if len(repeated):
+                problem = f"{len(repeated)} {kind} ids stand twice, the first is {repeated[0]!r}"
+                raise self.error(problem, "make the ids unique")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        pass
+
+    def metadata(self, axis):
+        """The metadata stored in the file: axis "gene" or "profile", a DataFrame indexed by id."""
+        raise NotImplementedError
+
+    def blocks(self, genes, profiles=None):
+        """Yield (profile positions, values) block by block, in file order.
+
+        genes: positions of the wanted genes, in any order. profiles: positions of the wanted
+        profiles, or None for all. values: (n, len(genes)) float32, genes in the order asked for.
+        Memory: one block of whole profiles, whatever the length of the file.
+        """
+        genes = np.asarray(genes)
+        wanted = np.ones(self.shape[0], bool)
+        if profiles is not None:
+            wanted[:] = False
+            wanted[profiles] = True
+        # Whole rows, then the columns: a file gives a block in one read, but walks over a list of columns element by
+        # element. Only leading genes are worth a slice, and only where they are stored apart.
+        stop = int(genes.max()) + 1 if self.leading and len(genes) else self.shape[1]
+        rows = max(1, BLOCK_BYTES // (4 * max(1, stop)))
+        rows = max(1, rows // self.multiple) * self.multiple
+        for start in range(0, self.shape[0], rows):
+            inside = np.flatnonzero(wanted[start : start + rows])
+            if len(inside):
+                first, last = start + inside[0], start + inside[-1] + 1
+                block = self._read(first, last, stop)
+                if len(inside) < len(block):
+                    block = block[inside - inside[0]]
+                yield start + inside, block.take(genes, axis=1).astype(np.float32, copy=False)
+
+    def _read(self, first, last, stop):
+        """Profiles [first, last) with their first `stop` genes or more, an array that the next call may overwrite."""
+        raise NotImplementedError
+
+
+def as_text(values):
+    """Ids or metadata as an object array of str, whatever the writer stored (bytes, text, integers)."""
+    if values.dtype.kind in "SO":
+        return np.array([_decode(v) for v in values], dtype=object)
+    return values.astype(str).astype(object)
+
+
+def _decode(value):
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
