@@ -30,8 +30,10 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
     decision["r2_after"], decision["r2_after_sd"] = r2_at(curves, quantile)
     logging.getLogger("dvgs").info("%(n_kept)d of %(n_in)d profiles kept, quantile %(quantile)g", decision)
 
-    apc = pd.read_parquet(input.apc).set_index("sig_id").rename(columns={"reason": "apc_reason"})
+    apc = pd.read_parquet(input.apc).rename(columns={"reason": "apc_reason"})
     obs, var = read_obs(input.signatures), read_var(input.signatures)
+    of_apc = ["apc", "n_replicates", "spearman_q75", "apc_null_p", "apc_fdr", "apc_reason"]
+    apc = apc[apc.columns.intersection(of_apc)].set_axis(obs.index)  # rows as in the compendium
     obs = obs.join(values.set_index("profile_id")).join(apc)
     dropped = obs.loc[~kept, [similarity, "cosine_se", "apc", "role"]].rename_axis("profile_id").reset_index()
     threshold = np.where(dropped["role"] == "source", threshold, threshold_second)

@@ -1,27 +1,43 @@
-"""Compute the APC of every signature from its level 4 replicates."""
+"""Compute replicate agreement (APC): of every signature from its level 4 replicates, or of every single replicate."""
 
-import logging
+import pandas as pd
 
 from dvgs.compendium import gene_positions
 from dvgs.files import write_csv, write_parquet
 from dvgs.h5ad import read_obs, read_var
-from dvgs.jobs import job
+from dvgs.jobs import job, logger
 from dvgs.matrices import open_matrix
-from dvgs.replicates import compute_apc
+from dvgs.replicates import compare_q75, compute_apc, compute_replicate_apc
 from dvgs.seeds import generator
 from dvgs.tables import explode_replicates
 
 
-def main(input, output, null_groups, seed):
-    obs = read_obs(input.signatures)
+def of_signatures(input, obs, folder, **null):
     with open_matrix(input.level4, "input.level4") as level4:
         genes = gene_positions(level4, read_var(input.signatures).index)
         members = explode_replicates(obs["distil_ids"].astype(str))
-        apc, lost = compute_apc(level4, genes, members, obs, null_groups, generator(seed, "apc_null"))
-    log = logging.getLogger("dvgs")
-    log.info("%d of %d signatures have an APC", apc["apc"].notna().sum(), len(apc))
+        apc, lost = compute_apc(level4, genes, members, obs, folder=folder, **null)
+    if "cc_q75" in obs:
+        logger.info(compare_q75(apc["spearman_q75"].to_numpy(), obs["cc_q75"].to_numpy()))
+    return apc, lost
+
+
+def of_replicates(input, obs, **null):
+    with open_matrix(input.signatures, "signatures") as compendium:
+        apc = compute_replicate_apc(compendium, obs, **null)
+    return apc, pd.DataFrame(columns=["sig_id", "profile_id", "reason"])
+
+
+def main(input, output, null_groups, null_within, seed):
+    obs = read_obs(input.signatures)
+    null = {"n_null": null_groups, "within": null_within, "rng": generator(seed, "apc_null")}
+    if "level4" in input.keys():  # noqa: SIM118, Snakemake's input is no dict
+        apc, lost = of_signatures(input, obs, folder=output.apc.rpartition("/")[0], **null)
+    else:
+        apc, lost = of_replicates(input, obs, **null)
+    logger.info("%d of %d have an APC", apc["apc"].notna().sum(), len(apc))
     for row in lost.head(20).itertuples():
-        log.info("  not used: %s of %s, %s", row.profile_id, row.sig_id, row.reason)
+        logger.info("  not used: %s of %s, %s", row.profile_id, row.sig_id, row.reason)
     write_parquet(output.apc, apc)
     write_csv(output.replicate_ledger, lost, sep="\t")
 

@@ -1,18 +1,30 @@
 """Compare values with the planted truth; the only rule that reads it."""
 
+import numpy as np
 import pandas as pd
 
 from dvgs.baselines import METHODS
 from dvgs.detection import detect_faults
 from dvgs.files import write_csv
+from dvgs.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.seeds import generator
 from dvgs.values import SIMILARITIES
 
 
+def read_truth(path, obs):
+    """The planted faults of the profiles in obs: DataFrame `noise_sd, fault, n_replicates`, rows as there."""
+    truth = pd.read_csv(path, sep="\t", index_col=0, keep_default_na=False).loc[obs.index]
+    if "fault" not in truth:  # of single replicates
+        faulty = [truth["bad_plate"] == 1, truth["swapped_with"] != "", truth["noise_sd"] > 0]
+        truth["fault"] = np.select(faulty, ["bad_plate", "swapped", "noise"], "none")
+        truth["n_replicates"] = 1
+    return truth
+
+
 def main(input, output, target, bootstrap, seed):
     values, baselines = pd.read_parquet(input.values), pd.read_parquet(input.baselines)
-    truth = pd.read_csv(input.truth, sep="\t").set_index("sig_id").loc[values["profile_id"]]
+    truth = read_truth(input.truth, read_obs(input.signatures))
     methods = pd.concat([values[list(SIMILARITIES)].add_prefix("dvgs_"), baselines[list(METHODS)]], axis=1)
     rng = generator(seed, "truth", target)
     table = detect_faults(methods, truth, baselines["apc"].notna().to_numpy(), bootstrap, rng)

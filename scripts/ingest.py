@@ -1,34 +1,30 @@
-"""Read level 5 and its tables; write the selected signatures and the ledger of the others."""
-
-import logging
+"""Read the profiles and what describes them; write the selected ones and the ledger of the others."""
 
 from dvgs.compendium import ingest, read_n_input
 from dvgs.files import write_csv
-from dvgs.jobs import job
+from dvgs.jobs import job, logger
 from dvgs.matrices import open_matrix
-from dvgs.tables import read_geneinfo, read_siginfo
+from dvgs.sources import describe_profiles, describe_replicates, gene_table
+from dvgs.tables import read_geneinfo, read_instinfo, read_siginfo
 
 
-def main(input, output, select):
-    with open_matrix(input.level5, "input.level5") as level5:
-        ledger = ingest(
-            output.signatures,
-            level5,
-            read_siginfo(input.siginfo),
-            read_geneinfo(input.geneinfo),
-            pert_types=select["pert_type"],
-            qc_pass=select["qc_pass"],
-            genes=select["genes"],
-            bad_values=select["bad_values"],
-        )
+def main(input, output, kind, select, columns, counts):
+    with open_matrix(input[kind], f"input.{kind}") as matrix:
+        if kind == "profiles":
+            profiles, genes = describe_profiles(matrix, columns), gene_table(matrix)
+        else:
+            profiles, genes = read_siginfo(input.siginfo), read_geneinfo(input.geneinfo)
+            if kind == "level4":
+                profiles = describe_replicates(read_instinfo(input.instinfo), profiles)
+        selection = {"pert_types": select["pert_type"]} | {k: select[k] for k in ("qc_pass", "genes", "bad_values")}
+        ledger = ingest(output.signatures, matrix, profiles, genes, **selection, counts=counts)
     n_input = read_n_input(output.signatures)
-    log = logging.getLogger("dvgs")
-    log.info("%d of %d profiles are used", n_input - len(ledger), n_input)
+    logger.info("%d of %d profiles are used", n_input - len(ledger), n_input)
     for reason, n in ledger["reason"].value_counts().items():
-        log.info("  %d: %s", n, reason)
+        logger.info("  %d: %s", n, reason)
     write_csv(output.ledger, ledger, sep="\t")
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        main(snakemake.input, snakemake.output, snakemake.params.select)
+        main(snakemake.input, snakemake.output, **snakemake.params)

@@ -5,14 +5,26 @@ import logging
 import platform
 from importlib.metadata import version
 
+import numpy as np
 import pandas as pd
 
 from dvgs.compendium import read_n_input, read_umap
 from dvgs.files import written_whole
+from dvgs.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.report import render_report, summarise
 
 PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")
+
+
+def check_accounts(input, n_input, ledger, targets):
+    """Every profile of the input is in the ledger, cleaned or dropped, once: for each target, the files are counted."""
+    for target, cleaned, dropped in zip(targets, input.cleaned, input.dropped, strict=True):
+        where = [ledger["profile_id"], pd.read_csv(dropped, sep="\t", dtype=str)["profile_id"], read_obs(cleaned).index]
+        found = pd.Index(np.concatenate([np.asarray(ids, str) for ids in where]))
+        if len(found) != n_input or found.has_duplicates:
+            counts = "{:,} left out, {:,} dropped, {:,} cleaned".format(*map(len, where))
+            raise AssertionError(f"{target}: of {n_input:,} profiles {counts}")
 
 
 def main(input, output, config, targets, similarity):
@@ -24,12 +36,14 @@ def main(input, output, config, targets, similarity):
             return json.load(file)
 
     apc, ledger = pd.read_parquet(input.apc), pd.read_csv(input.ledger, sep="\t", dtype=str)
+    n_input = read_n_input(input.signatures)
+    check_accounts(input, n_input, ledger, targets)
     found = {
         "compendium": config["compendium"],
         "similarity": similarity,
         "config": config,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "n_input": read_n_input(input.signatures),
+        "n_input": n_input,
         "ledger": ledger,
         "replicate_ledger": pd.read_csv(input.replicate_ledger, sep="\t", dtype=str),
         "apc": apc,

@@ -73,8 +73,35 @@ def _explain(error, schema, file):
     return InputError(file, field or "(the whole file)", error.message, f"it means: {meaning.rstrip('.')}")
 
 
+# What each kind of compendium is made from, the file of its profiles first.
+NEEDED = {
+    "level5": ("level5", "level4", "siginfo", "geneinfo"),
+    "level4": ("level4", "instinfo", "siginfo", "geneinfo"),
+    "profiles": ("profiles",),
+}
+
+
+NO_PATHS = ("directory", "columns", "counts")
+
+
+def input_kind(config):
+    """Which of NEEDED the compendium is: signatures or single replicates of a LINCS release, or another's profiles."""
+    return "profiles" if "profiles" in config.get("input", {}) else f"level{config.get('level', 5)}"
+
+
+def settle_selection(config):
+    """What a LINCS release is selected by, other compendia need not have; there all profiles and genes are the default.
+
+    config: as the user wrote it, changed in place. To be called before check_config fills in the defaults.
+    """
+    if isinstance(config.get("input"), dict) and "profiles" in config["input"]:
+        selection = config.setdefault("select", {})
+        for key, value in {"pert_type": None, "qc_pass": False, "genes": "all"}.items():
+            selection.setdefault(key, value)
+
+
 def input_paths(config):
-    """The files to read: dict `level5, level4, siginfo, geneinfo` (and `instinfo`, when simulated) of paths.
+    """The files to read: dict of paths by name, those of NEEDED and what else `input` names.
 
     With a simulation they lie in resources/{compendium} and are made there; otherwise they must exist.
     """
@@ -83,11 +110,13 @@ def input_paths(config):
             raise InputError("config", "input", "stands beside simulation", "keep one of the two")
         names = {"level5": "gctx", "level4": "gctx", "siginfo": "txt", "instinfo": "txt", "geneinfo": "txt"}
         return {name: f"resources/{config['compendium']}/{name}_beta.{end}" for name, end in names.items()}
-    if "input" not in config:
-        raise InputError("config", "input", "missing", "name level5, level4, siginfo and geneinfo of a release")
-    directory = Path(config["input"]["directory"])
-    paths = {name: directory / path for name, path in config["input"].items() if name != "directory"}
+    kind, given = input_kind(config), config.get("input", {})
+    for name in NEEDED[kind]:
+        if name not in given:
+            needed = ", ".join(NEEDED[kind])
+            raise InputError("config", f"input.{name}", "missing", f"name {needed}; or profiles, for no LINCS release")
+    paths = {name: Path(given["directory"]) / path for name, path in given.items() if name not in NO_PATHS}
     for name, path in paths.items():
-        if not path.is_file():
+        if not path.exists():
             raise InputError(path, f"input.{name}", "no such file", "correct the path (see also input.directory)")
     return {name: str(path) for name, path in paths.items()}

@@ -1,8 +1,12 @@
-"""Replicate agreement: APC, its null, and MODZ, the weighted mean of a signature's replicates."""
+"""Replicate agreement (APC): of signatures, from their level 4 replicates, and of single replicates."""
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+
+from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
+from dvgs.jobs import Progress
+from dvgs.null import LARGEST, draw_null_groups, false_discovery, null_p
+from dvgs.scratch import ScratchRows
 
 SINGLE = "single replicate"
 MISSING = "replicate missing from the file"
@@ -10,108 +14,42 @@ CONSTANT = "constant profile"
 NOT_FINITE = "NaN or infinity in the profile"
 CUT = "list of replicates cut off in siginfo"
 UNKNOWN = "no replicates named"
-LARGEST_NULL = 10  # replicates; with more, the null is narrower still, so the p value errs on the safe side
+NO_SIGNATURE = "replicate of no signature"
+QUANTILE = 0.75  # of the Spearman correlations of replicates, as in CMap's cc_q75
 
 
-def _unit(values):
-    """Rows centred and scaled to unit norm, float64; rows without variance or with NaN come out as NaN."""
-    values = values.astype(np.float64)
-    centred = values - values.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(centred, axis=1, keepdims=True)
-    # A constant row leaves rounding errors of the mean behind; they are no variance.
-    constant = norm <= 1e-7 * np.abs(values).max(axis=1, keepdims=True, initial=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(constant, np.nan, centred / norm)
+def plates_of(profile_ids):
+    """The plate in profile ids such as `LJP005_A375_24H_X1_B19:A03`: what stands before the last colon."""
+    return pd.Series(profile_ids, dtype=object).str.extract(r"^(.*):[^:]*$", expand=False).to_numpy()
 
 
-def average_pearson(blocks, row, group, n_groups, n_genes):
-    """The average Pearson correlation within groups of profiles (APC), in one pass over the profiles.
-
-    With z_i a profile centred and scaled to unit norm, the mean over the pairs of n profiles is
-    (|sum z_i|^2 - n) / (n (n - 1)); so a sum per group is all that is kept.
-
-    blocks: yields (positions, values), each position at most once. row, group: integer arrays of
-    equal length, profile position and group of every membership. Memory: n_groups x n_genes float64.
-    Returns (apc, n_used, constant, not_finite): apc (n_groups,) float64, NaN for fewer than two usable profiles;
-    n_used (n_groups,) int; constant, not_finite: positions of the profiles that cannot be used, and why.
-    """
-    sums = np.zeros((n_groups, n_genes))
-    n_used = np.zeros(n_groups, int)
-    constant, not_finite = [], []
-    order = np.argsort(row, kind="stable")
-    row, group = np.asarray(row)[order], np.asarray(group)[order]
-    for positions, values in blocks:
-        z = _unit(values)
-        usable = ~np.isnan(z).any(axis=1)
-        finite = np.isfinite(values).all(axis=1)
-        constant.extend(positions[~usable & finite])
-        not_finite.extend(positions[~finite])
-        first, last = np.searchsorted(row, [positions[0], positions[-1] + 1])
-        local = np.searchsorted(positions, row[first:last])
-        keep = usable[local] & (positions[local] == row[first:last])
-        groups, inverse = np.unique(group[first:last][keep], return_inverse=True)
-        if len(groups) == 0:
-            continue
-        member = sparse.csr_array((np.ones(len(inverse)), (inverse, local[keep])), shape=(len(groups), len(positions)))
-        sums[groups] += member @ np.where(usable[:, None], z, 0)
-        n_used[groups] += np.bincount(inverse)
-    pairs = n_used * (n_used - 1.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        apc = np.where(pairs > 0, (np.einsum("ij,ij->i", sums, sums) - n_used) / pairs, np.nan)
-    return apc, n_used, constant, not_finite
-
-
-def draw_null_groups(row, cell, perturbagen, sizes, n_groups, rng):
-    """Groups of profiles that are no replicates: one cell line, different perturbagens.
-
-    row, cell, perturbagen: arrays of equal length, one entry per profile. sizes: the group sizes wanted.
-    Returns {size: (n, size) array of profile positions}, n = n_groups, or 0 where no cell line has
-    enough perturbagens.
-    """
-    profiles = pd.DataFrame({"row": row, "cell": cell, "perturbagen": perturbagen}).dropna()
-    by_cell = [frame for _, frame in profiles.groupby("cell", sort=True)]
-    breadth = np.array([frame["perturbagen"].nunique() for frame in by_cell])
-    weight = np.array([len(frame) for frame in by_cell], float)
-    rows_of = [[part["row"].to_numpy() for _, part in frame.groupby("perturbagen", sort=True)] for frame in by_cell]
-    groups = {}
-    for size in sorted(sizes):
-        eligible = np.flatnonzero(breadth >= size)
-        if len(eligible) == 0:
-            groups[size] = np.empty((0, size), int)
-            continue
-        share = weight[eligible] / weight[eligible].sum()
-        drawn = []
-        for c in rng.choice(eligible, n_groups, p=share):
-            several = rng.choice(breadth[c], size, replace=False)
-            drawn.append([rng.choice(rows_of[c][p]) for p in several])
-        groups[size] = np.array(drawn)
-    return groups
-
-
-def compute_apc(level4, genes, members, signatures, n_null, rng):
+def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within="cell_iname"):
     """APC of every signature, from its level 4 replicates, in one pass over the file.
 
-    level4: an open GctxFile. genes: positions of the genes to correlate over. members: DataFrame
+    level4: an open Matrix. genes: positions of the genes to correlate over. members: DataFrame
     `sig_id, profile_id` (tables.explode_replicates). signatures: DataFrame indexed by sig_id with
-    `cell_iname` and `pert_id`. n_null: groups of non-replicates drawn per number of replicates.
+    `cell_iname` and `pert_id`. n_null: groups of non-replicates drawn per number of replicates; within: of one
+    "cell_iname" or of one "plate". folder: where the ranks of the replicates lie meanwhile (2 bytes a gene).
 
-    Returns (apc, lost). apc: DataFrame `sig_id, n_replicates, apc, apc_null_p, apc_fdr, reason` in the order of
-    `signatures`; n_replicates counts the usable ones; reason says why there is no APC, else is "". lost:
-    DataFrame `sig_id, profile_id, reason` of the replicates that could not be used.
+    Returns (apc, lost). apc: DataFrame `sig_id, n_replicates, apc, spearman_q75, apc_null_p, apc_fdr, reason` in the
+    order of `signatures`; n_replicates counts the usable ones; spearman_q75 is the 75th percentile of the Spearman
+    correlations of pairs; reason says why there is no APC, else is "". lost: DataFrame `sig_id, profile_id, reason` of
+    the replicates that could not be used.
     """
     members = members[members["sig_id"].isin(signatures.index)]
     row = pd.Index(level4.profile_ids).get_indexer(members["profile_id"])
     group = signatures.index.get_indexer(members["sig_id"])
     found = row >= 0
+    if len(found) and not found.any():
+        first = members["profile_id"].iloc[0]
+        problem = f"none of the {len(found):,} replicates that siginfo names is in it, the first of them is {first!r}"
+        raise level4.error(problem, "give level 4 and siginfo of one release")
     n_named = np.bincount(group, minlength=len(signatures))
     n_found = np.bincount(group[found], minlength=len(signatures))
 
-    sizes = range(2, min(n_found.max(initial=0), LARGEST_NULL) + 1)  # unusable profiles make groups smaller
-    cell, perturbagen = (
-        signatures[column].astype(object).replace("", np.nan).to_numpy()[group[found]]
-        for column in ("cell_iname", "pert_id")
-    )
-    null = draw_null_groups(row[found], cell, perturbagen, sizes, n_null, rng)
+    stratum = plates_of(members["profile_id"]) if within == "plate" else _known(signatures[within])[group]
+    sizes = range(2, min(n_found.max(initial=0), LARGEST) + 1)  # unusable profiles make groups smaller
+    null = draw_null_groups(row[found], stratum[found], _known(signatures["pert_id"])[group[found]], sizes, n_null, rng)
 
     # Only signatures of several replicates need a sum. The null groups are groups like any other, behind them:
     # one pass serves both.
@@ -119,75 +57,107 @@ def compute_apc(level4, genes, members, signatures, n_null, rng):
     place = np.full(len(signatures), -1)
     place[several] = np.arange(len(several))
     used = found & (place[group] >= 0)
-    rows, groups, n_groups = [row[used]], [place[group[used]]], len(several)
-    null_groups = {}
-    for size, drawn in null.items():
-        null_groups[size] = np.arange(n_groups, n_groups + len(drawn))
-        rows.append(drawn.ravel())
-        groups.append(np.repeat(null_groups[size], size))
-        n_groups += len(drawn)
-    row_all, group_all = np.concatenate(rows), np.concatenate(groups)
+    order = np.argsort(place[group[used]], kind="stable")
+    own_row, own_group = row[used][order], place[group[used]][order]
+    rows, groups, null_groups = _with_null(own_row, own_group, len(several), null)
+    n_groups = len(several) + sum(map(len, null_groups.values()))
+    with ScratchRows(folder, (len(own_row), len(genes)), np.uint16) as ranks:
+        blocks = _keeping_ranks(level4.blocks(genes, np.unique(rows)), own_row, ranks)
+        sums = GroupSums(blocks, rows, groups, n_groups, len(genes))
+        usable = ~np.isin(own_row, [*sums.constant, *sums.not_finite])
+        q75 = spearman_quantile(ranks, own_group, usable, len(several), QUANTILE)
+    values = sums.means()
 
-    blocks = level4.blocks(genes, np.unique(row_all))
-    values, n_summed, constant, not_finite = average_pearson(blocks, row_all, group_all, n_groups, len(genes))
-    apc, n_used = np.full(len(signatures), np.nan), n_found.copy()
-    apc[several], n_used[several] = values[: len(several)], n_summed[: len(several)]
-    p = _null_p(apc, n_used, {size: values[g] for size, g in null_groups.items()})
+    apc, n_used, spearman = np.full(len(signatures), np.nan), n_found.copy(), np.full(len(signatures), np.nan)
+    apc[several], n_used[several] = values[: len(several)], sums.n_used[: len(several)]
+    spearman[several] = q75
+    p = null_p(apc, n_used, {size: values[g] for size, g in null_groups.items()})
 
-    has_not_finite = np.bincount(group[np.isin(row, not_finite)], minlength=len(signatures)) > 0
+    constant, not_finite = np.isin(row, sums.constant), np.isin(row, sums.not_finite)
+    has_not_finite = np.bincount(group[not_finite], minlength=len(signatures)) > 0
     reason = np.select(
         [~np.isnan(apc), n_named == 0, n_found < np.minimum(n_named, 2), n_named == 1, has_not_finite],
         ["", UNKNOWN, MISSING, SINGLE, NOT_FINITE],
         default=CONSTANT,
     )
-    table = pd.DataFrame(
-        {
-            "sig_id": signatures.index.to_numpy(),
-            "n_replicates": n_used,
-            "apc": apc,
-            "apc_null_p": p,
-            "apc_fdr": _fdr(p),
-            "reason": reason,
-        }
+    table = {"sig_id": signatures.index.to_numpy(), "n_replicates": n_used, "apc": apc, "spearman_q75": spearman}
+    table |= {"apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason}
+    why = np.select([~found & members["cut"], ~found, constant, not_finite], [CUT, MISSING, CONSTANT, NOT_FINITE], "")
+    lost = members[["sig_id", "profile_id"]].assign(reason=why)
+    return pd.DataFrame(table), lost[lost["reason"] != ""].reset_index(drop=True)
+
+
+def _known(column):
+    return column.astype(object).replace("", np.nan).to_numpy()
+
+
+def _with_null(row, group, n_groups, null):
+    """Memberships of the groups and of the null groups behind them, and which groups those are, by size."""
+    rows, groups, null_groups = [row], [group], {}
+    for size, drawn in null.items():
+        null_groups[size] = np.arange(n_groups, n_groups + len(drawn))
+        rows.append(drawn.ravel())
+        groups.append(np.repeat(null_groups[size], size))
+        n_groups += len(drawn)
+    return np.concatenate(rows), np.concatenate(groups), null_groups
+
+
+def _keeping_ranks(blocks, row, ranks):
+    """Pass blocks on, and write the ranks of the members among them; row: the profile of each row of `ranks`."""
+    order = np.argsort(row, kind="stable")
+    progress = Progress("reading replicates", len(row))
+    for positions, values in blocks:
+        first, last = np.searchsorted(row[order], [positions[0], positions[-1] + 1])
+        places = order[first:last]
+        local = np.searchsorted(positions, row[places])
+        members, which = np.unique(local, return_inverse=True)  # a profile may be a replicate of several signatures
+        ranks.write(places, doubled_ranks(values[members])[which])
+        yield positions, values
+        progress.advance(len(places))
+
+
+def compare_q75(ours, theirs):
+    """One line that says how our spearman_q75 compares with the `cc_q75` of siginfo, where there are both."""
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    if not both.any():
+        return "siginfo has no cc_q75 to compare with"
+    difference = np.abs(ours - theirs)[both]
+    return (
+        f"75th percentile of Spearman against siginfo's cc_q75, {both.sum()} signatures: median difference "
+        f"{np.median(difference):.3f}, {(difference <= 0.01).mean():.1%} within .01"
     )
-    why = [~found & members["cut"], ~found, np.isin(row, constant), np.isin(row, not_finite)]
-    lost = members[["sig_id", "profile_id"]].assign(reason=np.select(why, [CUT, MISSING, CONSTANT, NOT_FINITE], ""))
-    return table, lost[lost["reason"] != ""].reset_index(drop=True)
 
 
-def _null_p(apc, n_used, null):
-    """P(a group of as many non-replicates agrees at least as well); NaN without APC or without a null."""
-    p = np.full(len(apc), np.nan)
-    for size, values in null.items():
-        values = np.sort(values[~np.isnan(values)])
-        several = ~np.isnan(apc) & (np.minimum(n_used, LARGEST_NULL) == size)
-        if len(values):
-            larger = len(values) - np.searchsorted(values, apc[several], side="left")
-            p[several] = (1 + larger) / (1 + len(values))
-    return p
+def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
+    """APC of every single replicate: its mean Pearson correlation with its siblings, in two passes over the file.
 
+    compendium: an open Matrix of single replicates. obs: DataFrame, a row per profile in file order, with `sig_id`
+    (the signature that it is a replicate of, "" if unknown), `cell_iname`, `pert_id`. n_null, within: as for
+    compute_apc; the null is how members of groups of non-replicates correlate with the others of their group.
 
-def _fdr(p):
-    known = ~np.isnan(p)
-    fdr = np.full(len(p), np.nan)
-    if known.any():
-        fdr[known] = stats.false_discovery_control(p[known], method="bh")
-    return fdr
-
-
-def modz(replicates, landmarks=slice(None)):
-    """Collapse the replicates of one signature as CMap does (MODZ).
-
-    replicates: (n, genes). landmarks: the columns over which the Spearman correlations are taken.
-    Every replicate is clipped at +-10, weighted by its mean Spearman correlation with the others, floored
-    at 0.01, weights summing to one. Returns (signature (genes,), weights (n,)), float64.
+    Returns a DataFrame `profile_id, sig_id, n_replicates, apc, apc_null_p, apc_fdr, reason`, rows as in obs;
+    n_replicates counts the usable replicates of the signature.
     """
-    clipped = np.clip(np.asarray(replicates, dtype=np.float64), -10, 10)
-    n = len(clipped)
-    if n <= 2:
-        weights = np.full(n, 1 / n)
-    else:
-        correlation = np.corrcoef(stats.rankdata(clipped[:, landmarks], axis=1))
-        weights = np.maximum((correlation.sum(axis=1) - 1) / (n - 1), 0.01)
-        weights /= weights.sum()
-    return weights @ clipped, weights
+    n = len(obs)
+    group, names = pd.factorize(_known(obs["sig_id"]))
+    size = np.bincount(group[group >= 0], minlength=len(names))
+    own = np.flatnonzero(group >= 0)
+    own = own[size[group[own]] >= 2]
+    stratum = plates_of(obs.index) if within == "plate" else _known(obs[within])
+    sizes = range(2, min(size.max(initial=0), LARGEST) + 1)
+    null = draw_null_groups(np.arange(n), stratum, _known(obs["pert_id"]), sizes, n_null, rng)
+    rows, groups, null_groups = _with_null(own, group[own], len(names), null)
+    n_groups = len(names) + sum(map(len, null_groups.values()))
+    genes = np.arange(compendium.shape[1])
+    sums = GroupSums(compendium.blocks(genes, np.unique(rows)), rows, groups, n_groups, len(genes))
+    where, position, correlation = sums.with_siblings(compendium.blocks(genes, np.unique(rows)))
+
+    apc, n_used = np.full(n, np.nan), np.zeros(n, int)
+    real = where < len(names)
+    apc[position[real]] = correlation[real]
+    n_used[group >= 0] = np.where(size >= 2, sums.n_used[: len(names)], size)[group[group >= 0]]
+    p = null_p(apc, n_used, {size: correlation[np.isin(where, g)] for size, g in null_groups.items()})
+    unusable = np.isin(np.arange(n), sums.constant), np.isin(np.arange(n), sums.not_finite)
+    reason = np.select([~np.isnan(apc), group < 0, *unusable], ["", NO_SIGNATURE, CONSTANT, NOT_FINITE], default=SINGLE)
+    table = {"profile_id": obs.index.to_numpy(), "sig_id": obs["sig_id"].astype(str).to_numpy(), "n_replicates": n_used}
+    return pd.DataFrame(table | {"apc": apc, "apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason})

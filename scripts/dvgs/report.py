@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dvgs import plots
 
 FDR = 0.05
+ABOVE_NULL = 0.05  # beyond the 95th percentile of non-replicates: "percent replicating"
 STABLE = 0.99  # rank correlation of half the steps with all from which a training was long enough
 NAMED = 20  # unusable replicates, by name
 LINES = 10  # of the summary
@@ -54,6 +55,7 @@ def render_report(
         similarity=similarity,
         targets=targets,
         apc=_apc_facts(apc),
+        null_within={"cell_iname": "cell line"}.get(config["apc"]["null_within"], config["apc"]["null_within"]),
         ledger={"n_input": n_input, "n_out": len(ledger), "n_used": len(apc), "reasons": _counts(ledger["reason"])},
         lost={"n": len(replicate_ledger), "reasons": _counts(replicate_ledger["reason"])},
         named=replicate_ledger.head(NAMED).to_dict("records"),
@@ -170,7 +172,7 @@ def _figures(facts, apc, values, curves, correlations, truth):
         "values": plots.value_figure(values, facts["similarity"]),
     }
     if found := facts["agreement"]:
-        matched = apc.set_index("sig_id")["apc"].reindex(values["profile_id"]).to_numpy(float)
+        matched = apc.set_index(apc.columns[0])["apc"].reindex(values["profile_id"]).to_numpy(float)
         figures["agreement"] = plots.agreement_figure(
             values[facts["similarity"]].to_numpy(float),
             matched,
@@ -193,12 +195,15 @@ def _picture(figure, alt):
 def _apc_facts(apc):
     known = apc["apc"].notna()
     significant = (apc["apc_fdr"] <= FDR).to_numpy()
-    facts = {"n": len(apc), "n_known": int(known.sum()), "reasons": _counts(apc.loc[~known, "reason"])}
+    # Of single replicates, an APC is the mean correlation with the siblings.
+    what = "signatures" if apc.columns[0] == "sig_id" else "replicates"
+    facts = {"what": what, "n": len(apc), "n_known": int(known.sum()), "reasons": _counts(apc.loc[~known, "reason"])}
     if known.any():
         facts |= {
             "median": apc["apc"].median(),
             "high": (apc.loc[known, "apc"] >= 0.5).mean(),
             "significant": significant[known].mean(),
+            "replicating": (apc.loc[known, "apc_null_p"] <= ABOVE_NULL).mean(),
             "lowest": apc.loc[significant, "apc"].min(),
             "picture": _picture(plots.apc_figure(apc, significant), "Distribution of APC"),
         }

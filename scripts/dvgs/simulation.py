@@ -18,7 +18,7 @@ from scipy import special, stats
 
 from dvgs.files import written_whole
 from dvgs.gctx import write_gctx
-from dvgs.replicates import modz
+from dvgs.modz import modz
 
 CELLS = ("A375", "MCF7", "PC3", "HA1E", "VCAP", "HT29", "A549", "HCC515")
 DOSES = (0.37, 1.11, 3.33, 10.0)  # uM

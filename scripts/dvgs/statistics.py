@@ -1,11 +1,12 @@
 """Correlations and detection, with intervals."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
-RESAMPLED = 200_000  # values drawn at a time; larger arrays only leave the cache
 
 
 def correlate(x, y, n_bootstrap, rng):
@@ -18,33 +19,43 @@ def correlate(x, y, n_bootstrap, rng):
     found = {"n": len(x)}
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return found | {f"{name}{end}": np.nan for name in names for end in ("", "_low", "_high")}
-    at_once = max(1, RESAMPLED // len(x))
-    draws = []
-    for start in range(0, n_bootstrap, at_once):
-        rows = rng.integers(len(x), size=(min(at_once, n_bootstrap - start), len(x)))
-        draws.append(_both(x[rows], y[rows]))
-    low, high = _interval(np.concatenate(draws, axis=1))
-    for k, (name, estimate) in enumerate(zip(names, _both(x[None], y[None])[:, 0], strict=True)):
-        found |= {name: estimate, f"{name}_low": low[k], f"{name}_high": high[k]}
+    sides = [_Side(np.asarray(side, np.float64)) for side in (x, y)]
+    estimate = _both(*sides, np.ones(len(x)))
+    draws = [
+        _both(*sides, np.bincount(rng.integers(len(x), size=len(x)), minlength=len(x))) for _ in range(n_bootstrap)
+    ]
+    tail = (1 - CONFIDENCE) / 2
+    with warnings.catch_warnings(action="ignore"):  # of a few pairs, every resample may be constant
+        low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
+    for k, name in enumerate(names):
+        found |= {name: estimate[k], f"{name}_low": low[k], f"{name}_high": high[k]}
     return found
 
 
-def _both(x, y):
-    """Pearson and Spearman correlation of the rows of x and y, (2, rows)."""
-    return np.array([_pearson(x, y), _pearson(stats.rankdata(x, axis=1), stats.rankdata(y, axis=1))])
+class _Side:
+    """One side of the pairs. Sorted once, it gives the ranks of any resample without sorting again."""
+
+    def __init__(self, values):
+        self.values = values - values.mean()
+        _, self._place, counts = np.unique(values, return_inverse=True, return_counts=True)
+        self._n_places = len(counts)
+
+    def ranks(self, weight):
+        """Ranks among a resample that has every value `weight` times, ties averaged."""
+        here = np.bincount(self._place, weight, self._n_places)
+        return (np.cumsum(here) - (here - 1) / 2)[self._place]
 
 
-def _pearson(x, y):
-    x, y = (side - side.mean(axis=1, keepdims=True) for side in (x, y))
-    scale = np.sqrt(np.square(x).sum(axis=1) * np.square(y).sum(axis=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(scale > 0, (x * y).sum(axis=1) / scale, np.nan)
+def _both(x, y, weight):
+    """Pearson and Spearman correlation of pairs that count `weight` times."""
+    return _pearson(x.values, y.values, weight), _pearson(x.ranks(weight), y.ranks(weight), weight)
 
 
-def _interval(draws):
-    tail = (1 - CONFIDENCE) / 2
-    with np.errstate(invalid="ignore"):
-        return np.nanquantile(draws, [tail, 1 - tail], axis=1)
+def _pearson(x, y, weight):
+    total = weight.sum()
+    x, y = x - (weight @ x) / total, y - (weight @ y) / total
+    scale = np.sqrt((weight @ (x * x)) * (weight @ (y * y)))
+    return (weight @ (x * y)) / scale if scale > 0 else np.nan
 
 
 def auroc(value, faulty):

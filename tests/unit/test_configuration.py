@@ -4,7 +4,7 @@ import pytest
 import yaml
 from config_table import PAGE, page
 
-from dvgs.configuration import check_config, input_paths
+from dvgs.configuration import check_config, input_kind, input_paths, settle_selection
 from dvgs.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +82,7 @@ def test_every_key_is_described_and_optional_ones_have_a_default():
     def walk(schema, path, required):
         assert schema.get("description"), path
         if path and not required and "properties" not in schema:
-            assert "default" in schema or path in ("targets",), path
+            assert "default" in schema or path == "targets" or path.startswith("input."), path
         for name, part in schema.get("properties", {}).items():
             walk(part, f"{path}.{name}" if path else name, name in schema.get("required", []))
         if isinstance(schema.get("additionalProperties"), dict):
@@ -105,5 +105,16 @@ def test_inputs_are_found_from_the_directory(tmp_path):
         input_paths(config(input=files | {"directory": str(tmp_path), "level4": "no.gctx"}))
     with pytest.raises(InputError, match="stands beside simulation"):
         input_paths(config(input=files, simulation={}))
-    with pytest.raises(InputError, match="config: input: missing"):
+    with pytest.raises(InputError, match=r"config: input.level5: missing; name level5, level4, siginfo, geneinfo"):
         input_paths(config())
+    with pytest.raises(InputError, match=r"config: input.instinfo: missing; name level4, instinfo"):
+        input_paths(config(input=files | {"directory": str(tmp_path)}, level=4))
+    assert input_paths(config(input={"profiles": str(tmp_path), "directory": "."})) == {"profiles": str(tmp_path)}
+
+
+def test_other_compendia_are_not_selected_as_lincs_is():
+    found = config(input={"profiles": "x.h5ad"}, select={"qc_pass": True})
+    settle_selection(found)
+    check_config(found, SCHEMA)
+    assert found["select"] == {"pert_type": None, "qc_pass": True, "genes": "all", "bad_values": "drop"}
+    assert [input_kind(c) for c in (found, config(), config(level=4))] == ["profiles", "level5", "level4"]

@@ -3,20 +3,30 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
+from dvgs.errors import InputError
 from dvgs.gctx import GctxFile, write_gctx
+from dvgs.h5ad import write_h5ad
+from dvgs.matrices import open_matrix
+from dvgs.modz import collapse, modz
+from dvgs.null import draw_null_groups
+from dvgs.profiles import Profiles
 from dvgs.replicates import (
     CONSTANT,
     CUT,
     MISSING,
+    NO_SIGNATURE,
     NOT_FINITE,
     SINGLE,
     UNKNOWN,
-    average_pearson,
+    compare_q75,
     compute_apc,
-    draw_null_groups,
-    modz,
+    compute_replicate_apc,
+    plates_of,
 )
+from dvgs.scratch import ScratchRows
 from dvgs.tables import explode_replicates, read_siginfo
 
 
@@ -32,19 +42,49 @@ def test_average_pearson_is_the_mean_over_pairs(rng):
         row += rng.choice(40, size, replace=False).tolist()
         group += [g] * size
     blocks = [(np.arange(s, min(s + 9, 40)), x[s : s + 9]) for s in range(0, 40, 9)]
-    apc, n_used, constant, not_finite = average_pearson(blocks, np.array(row), np.array(group), 5, 30)
+    sums = GroupSums(blocks, np.array(row), np.array(group), 5, 30)
+    apc = sums.means()
     expected = [slow_apc(x[[r for r, k in zip(row, group, strict=True) if k == g]]) for g in range(4)]
     assert np.allclose(apc[:4], expected, atol=1e-10) and np.isnan(apc[4])
-    assert n_used.tolist() == [2, 3, 7, 12, 1] and not constant and not not_finite
+    assert sums.n_used.tolist() == [2, 3, 7, 12, 1] and not sums.constant and not sums.not_finite
+    correlation = np.corrcoef(x.astype(np.float64))
+    where, position, found = sums.with_siblings(blocks)
+    assert sorted(zip(where, position, strict=True)) == sorted(zip(group[:-1], row[:-1], strict=True))
+    for g, r, value in zip(where, position, found, strict=True):
+        others = [k for k, h in zip(row, group, strict=True) if h == g and k != r]
+        assert value == pytest.approx(correlation[r, others].mean(), abs=1e-10)
 
 
 def test_constant_and_nan_profiles_are_set_aside(rng):
     x = rng.normal(size=(5, 20)).astype(np.float32)
     x[1] = 0.1
     x[3, 0] = np.nan
-    apc, n_used, constant, not_finite = average_pearson([(np.arange(5), x)], np.arange(5), np.zeros(5, int), 1, 20)
-    assert (constant, not_finite) == ([1], [3]) and n_used.tolist() == [3]
-    assert np.isclose(apc[0], slow_apc(x[[0, 2, 4]]), atol=1e-10)
+    sums = GroupSums([(np.arange(5), x)], np.arange(5), np.zeros(5, int), 1, 20)
+    assert (sums.constant, sums.not_finite) == ([1], [3]) and sums.n_used.tolist() == [3]
+    assert np.isclose(sums.means()[0], slow_apc(x[[0, 2, 4]]), atol=1e-10)
+
+
+def test_doubled_ranks_are_those_of_scipy(rng):
+    x = np.vstack([rng.normal(size=(3, 40)), rng.integers(0, 9, (3, 40)), np.clip(5 * rng.normal(size=(2, 40)), -3, 3)])
+    assert np.array_equal(doubled_ranks(x.astype(np.float32)), 2 * stats.rankdata(x.astype(np.float32), axis=1))
+    with pytest.raises(ValueError, match="16 bits"):
+        doubled_ranks(np.zeros((1, 40_000), np.float32))
+
+
+def test_spearman_quantile_is_that_of_the_pairs(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("dvgs.agreement.PART", 1)  # a few groups at a time
+    x = rng.integers(-4, 5, (40, 30)) + 2 * rng.normal(size=30)
+    group = np.repeat([0, 1, 2, 4, 5, 6], [2, 1, 7, 20, 3, 7])
+    usable = np.ones(40, bool)
+    usable[[4, 30, 31]] = False
+    with ScratchRows(tmp_path, (40, 30), np.uint16) as ranks:
+        ranks.write(np.arange(40)[::-1], doubled_ranks(x)[::-1])
+        found = spearman_quantile(ranks, group, usable, 7, 0.75)
+    for g in range(7):
+        rows = x[(group == g) & usable]
+        pairs = [stats.spearmanr(a, b).statistic for a, b in combinations(rows, 2)]
+        expected = np.quantile(pairs, 0.75, method="hazen") if pairs else np.nan
+        assert found[g] == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 @pytest.fixture
@@ -58,7 +98,7 @@ def level4(tmp_path, rng):
         yield file, x
 
 
-def test_every_signature_gets_an_apc_or_a_reason(level4, rng):
+def test_every_signature_gets_an_apc_or_a_reason(level4, rng, tmp_path):
     file, x = level4
     distil = {
         "good": "r0|r2|r1",
@@ -73,7 +113,9 @@ def test_every_signature_gets_an_apc_or_a_reason(level4, rng):
     signatures = pd.DataFrame(
         {"cell_iname": "A375", "pert_id": [f"p{i}" for i in range(8)], "distil_ids": pd.Series(distil)}
     )
-    apc, lost = compute_apc(file, np.arange(25), explode_replicates(signatures["distil_ids"]), signatures, 50, rng)
+    apc, lost = compute_apc(
+        file, np.arange(25), explode_replicates(signatures["distil_ids"]), signatures, 50, rng, tmp_path
+    )
     apc = apc.set_index("sig_id")
     assert list(apc.index) == list(distil)
     assert np.isclose(apc.loc["good", "apc"], slow_apc(x[:3]), atol=1e-6)
@@ -99,7 +141,7 @@ def test_file_order_does_not_matter(tmp_path, level4, rng):
     members = explode_replicates(pd.Series({"s": "r0|r1|r2", "t": "r4|r5"}))
     with GctxFile(tmp_path / "other.gctx") as other:
         apcs = [
-            compute_apc(f, np.arange(25), members, signatures, 5, np.random.default_rng(1))[0]["apc"]
+            compute_apc(f, np.arange(25), members, signatures, 5, np.random.default_rng(1), tmp_path)[0]["apc"]
             for f in (file, other)
         ]
     assert np.allclose(*apcs, atol=1e-6)
@@ -125,9 +167,69 @@ def test_null_p_is_uniform_without_replicate_agreement(tmp_path, rng):
     )
     members = explode_replicates(pd.Series({f"s{i}": f"r{2 * i}|r{2 * i + 1}" for i in range(n)}))
     with GctxFile(tmp_path / "x.gctx") as file:
-        apc, _ = compute_apc(file, np.arange(40), members, signatures, 500, rng)
+        apc, _ = compute_apc(file, np.arange(40), members, signatures, 500, rng, tmp_path)
     assert 0.4 < apc["apc_null_p"].mean() < 0.6 and (apc["apc_null_p"] < 0.05).mean() < 0.1
     assert (apc["apc_fdr"] >= apc["apc_null_p"] - 1e-12).all()
+
+
+def test_plates_stand_before_the_last_colon():
+    assert plates_of(["A_X1:B19:A03", "B:C04"]).tolist() == ["A_X1:B19", "B"]
+    assert pd.isna(plates_of(["none"])[0])
+
+
+def test_null_within_a_plate(tmp_path, rng):
+    x = rng.normal(size=(40, 50))
+    x[:20] += 3 * rng.normal(size=50)  # a plate with an effect of its own: all on it look like replicates
+    ids = [f"{'PQ'[i // 20]}:A{i}" for i in range(40)]
+    write_gctx(tmp_path / "x.gctx", x, ids, range(50))
+    signatures = pd.DataFrame(
+        {"cell_iname": "A", "pert_id": [f"p{i}" for i in range(20)]}, index=[f"s{i}" for i in range(20)]
+    )
+    members = explode_replicates(pd.Series({f"s{i}": f"{ids[2 * i]}|{ids[2 * i + 1]}" for i in range(20)}))
+    with GctxFile(tmp_path / "x.gctx") as file:
+        found = {
+            within: compute_apc(
+                file, np.arange(50), members, signatures, 200, np.random.default_rng(1), tmp_path, within
+            )[0]
+            for within in ("cell_iname", "plate")
+        }
+    assert found["plate"]["apc_null_p"][:10].mean() > 2 * found["cell_iname"]["apc_null_p"][:10].mean()
+
+
+def test_level_4_of_another_release_is_refused(level4, rng, tmp_path):
+    signatures = pd.DataFrame({"cell_iname": "A", "pert_id": ["p"]}, index=["s"])
+    members = explode_replicates(pd.Series({"s": "x1|x2"}))
+    with pytest.raises(InputError, match=r"none of the 2 replicates that siginfo names is in it.*of one release"):
+        compute_apc(level4[0], np.arange(25), members, signatures, 5, rng, tmp_path)
+
+
+def test_apc_of_single_replicates(tmp_path, rng):
+    x = rng.normal(size=(9, 30)).astype(np.float32)
+    x[:3] += rng.normal(size=30)
+    x[6] = 2
+    obs = pd.DataFrame(
+        {"sig_id": ["s", "s", "s", "t", "t", "", "u", "u", "v"], "cell_iname": "A", "pert_id": list("pppqq-rrs")},
+        index=[f"P:{i}" for i in range(9)],
+    )
+    write_gctx(tmp_path / "x.gctx", x, obs.index, range(30))
+    with open_matrix(tmp_path / "x.gctx", "x") as matrix:
+        table = compute_replicate_apc(matrix, obs, 50, rng)
+    r = np.corrcoef(x.astype(np.float64)[:5])
+    expected = [(r[0, 1] + r[0, 2]) / 2, (r[0, 1] + r[1, 2]) / 2, (r[0, 2] + r[1, 2]) / 2, r[3, 4], r[3, 4]]
+    assert np.allclose(table["apc"][:5], expected, atol=1e-6) and table["apc"][5:].isna().all()
+    assert table["profile_id"].tolist() == obs.index.tolist() and table["n_replicates"].tolist() == [
+        3,
+        3,
+        3,
+        2,
+        2,
+        0,
+        1,
+        1,
+        1,
+    ]
+    assert table["reason"].tolist()[5:] == [NO_SIGNATURE, CONSTANT, SINGLE, SINGLE]
+    assert (table["apc_null_p"][:3] < 0.2).all() and table["apc_null_p"][:5].notna().all()
 
 
 def test_modz_reproduces_the_level_5_of_its_own_pipeline(real_data):
@@ -146,6 +248,34 @@ def test_modz_reproduces_the_level_5_of_its_own_pipeline(real_data):
     assert sorted(np.round(weights, 3)) == [0.219, 0.334, 0.447]
 
 
+def test_spearman_q75_is_the_cc_q75_of_the_pipeline(real_data, rng, tmp_path):
+    folder = real_data / "l1000/formats"
+    with GctxFile(folder / "level5_of_those_replicates_n3x978.gctx") as file:
+        metadata = file.metadata("profile")
+    members = explode_replicates(metadata["distil_id"])
+    signatures = pd.DataFrame({"cell_iname": "HEPG2", "pert_id": metadata["pert_id"]})
+    with GctxFile(folder / "level4_replicates_n6x978.gctx") as file:
+        apc, _ = compute_apc(file, np.arange(978), members, signatures, 5, rng, tmp_path)
+    expected = metadata["distil_cc_q75"].astype(float).replace(-666, np.nan)
+    assert np.allclose(apc["spearman_q75"], expected, atol=0.005, equal_nan=True) and expected.notna().sum() == 2
+
+
+def test_collapsed_replicates_are_the_level_5_of_the_pipeline(real_data, tmp_path):
+    folder = real_data / "l1000/formats"
+    with GctxFile(folder / "level5_of_those_replicates_n3x978.gctx") as file:
+        members = explode_replicates(file.metadata("profile")["distil_id"]).sort_values(["sig_id", "profile_id"])
+        level5, genes = dict(zip(file.profile_ids, next(file.blocks(range(978)))[1], strict=True)), file.gene_ids
+    with GctxFile(folder / "level4_replicates_n6x978.gctx") as file:
+        _, x = next(file.blocks(pd.Index(file.gene_ids).get_indexer(genes)))
+        x = x[pd.Index(file.profile_ids).get_indexer(members["profile_id"])]
+    x, sig_id = np.vstack([x[:1], x]), np.array(["", *members["sig_id"]])  # and one replicate of nothing
+    write_h5ad(tmp_path / "x.h5ad", x, pd.DataFrame(index=range(7)), pd.DataFrame(index=genes))
+    found = list(collapse(Profiles(tmp_path / "x.h5ad"), sig_id))
+    assert [sig_id[rows[0]] for rows, *_ in found] == sorted(level5)
+    for rows, signature, weights in found:
+        assert np.allclose(signature, level5[sig_id[rows[0]]], atol=1e-5) and weights.sum() == pytest.approx(1)
+
+
 def test_modz_of_one_two_and_disagreeing_replicates(rng):
     x = rng.normal(size=(3, 50))
     assert np.array_equal(modz(x[:1])[0], x[0])
@@ -155,13 +285,13 @@ def test_modz_of_one_two_and_disagreeing_replicates(rng):
     assert weights[3] < 0.02 and np.isclose(weights.sum(), 1)
 
 
-def test_real_release(real_data, rng):
+def test_real_release(real_data, rng, tmp_path, monkeypatch):
     """430 signatures, 328 of them with one replicate, one replicate that the file does not hold."""
-    folder = real_data / "l1000/release"
+    folder, quantile = real_data / "l1000/release", np.quantile
     siginfo = read_siginfo(folder / "siginfo_beta.txt")
     members = explode_replicates(siginfo["distil_ids"])
     with GctxFile(folder / "level4_beta_n801x976.gctx") as file:
-        apc, lost = compute_apc(file, np.arange(976), members, siginfo, 200, rng)
+        apc, lost = compute_apc(file, np.arange(976), members, siginfo, 200, rng, tmp_path)
         x = dict(zip(file.profile_ids, next(file.blocks(np.arange(976)))[1], strict=True))
     assert (apc["reason"] == SINGLE).sum() == 328 and apc["apc"].notna().sum() == 102
     assert lost["profile_id"].tolist() == ["CPC004_A375_6H_X3_B3_DUO52HI53LO:E07"]
@@ -169,13 +299,20 @@ def test_real_release(real_data, rng):
     for row in apc.dropna(subset="apc").itertuples():
         replicates = np.array([x[r] for r in siginfo.loc[row.sig_id, "distil_ids"].split("|") if r in x])
         assert abs(row.apc - slow_apc(replicates)) < 1e-6
+    # The siginfo of this small release has a cc_q75 of the same replicates, with numpy's quantile instead of MATLAB's.
+    assert "102 signatures" in (line := compare_q75(apc["spearman_q75"].to_numpy(), siginfo["cc_q75"].to_numpy())), line
+    monkeypatch.setattr(np, "quantile", lambda a, q, axis, method: quantile(a, q, axis=axis))
+    with GctxFile(folder / "level4_beta_n801x976.gctx") as file:
+        apc, _ = compute_apc(file, np.arange(976), members, siginfo, 20, rng, tmp_path)
+    known = apc["apc"].notna().to_numpy()
+    assert np.allclose(apc["spearman_q75"][known], siginfo["cc_q75"].to_numpy()[known], atol=1e-5)
 
 
-def test_without_perturbagens_there_is_no_null(level4, rng):
+def test_without_perturbagens_there_is_no_null(level4, rng, tmp_path):
     file, _ = level4
     signatures = pd.DataFrame({"cell_iname": "A", "pert_id": ["", "", "p"]}, index=["s", "t", "u"])
     members = explode_replicates(pd.Series({"s": "r0|r1", "t": "r4|r5", "u": "r6|r7"}))
-    apc, _ = compute_apc(file, np.arange(25), members, signatures, 5, rng)
+    apc, _ = compute_apc(file, np.arange(25), members, signatures, 5, rng, tmp_path)
     assert apc["apc"].notna().all() and apc["apc_null_p"].isna().all() and apc["apc_fdr"].isna().all()
 
 
@@ -188,7 +325,7 @@ def test_unusable_replicates_and_lists_cut_off_are_named(tmp_path, rng):
     signatures = pd.DataFrame({"cell_iname": "A", "pert_id": list("pqr")}, index=["nan", "long", "two"])
     members = explode_replicates(pd.Series({"nan": "|".join(ids[:3]), "long": long, "two": "|".join(ids[1:3])}))
     with GctxFile(tmp_path / "x.gctx") as file:
-        apc, lost = compute_apc(file, np.arange(25), members, signatures, 20, rng)
+        apc, lost = compute_apc(file, np.arange(25), members, signatures, 20, rng, tmp_path)
     assert apc["n_replicates"].tolist() == [2, 3, 1]
     assert apc["reason"].tolist() == ["", "", NOT_FINITE]
     assert not apc["apc_null_p"][:2].isna().any()  # a null for as many replicates as were usable

@@ -75,7 +75,12 @@ def found(rng):
     return {
         "compendium": "demo",
         "similarity": "cosine",
-        "config": {"seed": 7, "model": {"hidden": [64], "latent": 16}, "input": {"level5": HOSTILE}},
+        "config": {
+            "seed": 7,
+            "apc": {"null_within": "plate"},
+            "model": {"hidden": [64], "latent": 16},
+            "input": {"level5": HOSTILE},
+        },
         "versions": {"numpy": np.__version__},
         "n_input": N + 5,
         "ledger": pd.DataFrame({"profile_id": ids[:5], "reason": ["qc_pass is not 1"] * 3 + [HOSTILE] * 2}),

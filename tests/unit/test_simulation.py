@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from dvgs.gctx import GctxFile
-from dvgs.replicates import compute_apc, modz
+from dvgs.modz import modz
+from dvgs.replicates import compute_apc
 from dvgs.simulation import LANDMARKS, simulate_release
 from dvgs.tables import explode_replicates, read_geneinfo, read_siginfo
 
@@ -44,7 +45,7 @@ def measure_apc(paths):
     with GctxFile(paths["level4"]) as file:
         genes = pd.Index(file.gene_ids).get_indexer(landmarks_of(paths))
         members = explode_replicates(siginfo["distil_ids"])
-        apc, _ = compute_apc(file, genes, members, siginfo, 1, np.random.default_rng(0))
+        apc, _ = compute_apc(file, genes, members, siginfo, 1, np.random.default_rng(0), paths["level4"].parent)
     return apc.set_index("sig_id")["apc"][siginfo["pert_type"] == "trt_cp"]
 
 

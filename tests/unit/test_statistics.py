@@ -4,8 +4,30 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from dvgs import statistics
 from dvgs.detection import detect_faults
 from dvgs.statistics import auroc, correlate, correlate_strata, dose_band, found_when_inspected
+
+
+def test_a_resample_is_ranked_anew(rng):
+    x = rng.integers(0, 6, 30).astype(float)
+    rows = rng.integers(30, size=30)
+    weight = np.bincount(rows, minlength=30)
+    expected = dict(zip(rows, stats.rankdata(x[rows]), strict=True))
+    found = statistics._Side(x).ranks(weight)
+    assert {row: found[row] for row in rows} == expected
+
+
+def test_intervals_are_those_of_the_bootstrap(rng):
+    x = rng.normal(size=50)
+    y = x + rng.normal(size=50)
+    found = correlate(x, y, 300, np.random.default_rng(7))
+    again, draws = np.random.default_rng(7), []
+    for _ in range(300):
+        rows = again.integers(50, size=50)
+        draws.append((stats.pearsonr(x[rows], y[rows]).statistic, stats.spearmanr(x[rows], y[rows]).statistic))
+    for name, (low, high) in zip(("pearson", "spearman"), np.quantile(draws, [0.025, 0.975], axis=0).T, strict=True):
+        assert [found[f"{name}_low"], found[f"{name}_high"]] == pytest.approx([low, high])
 
 
 def test_correlations_are_those_of_scipy(rng):

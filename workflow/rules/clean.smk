@@ -36,6 +36,29 @@ rule clean:
         "../../scripts/clean.py"
 
 
+if KIND == "level4":
+
+    rule collapse:
+        input:
+            signatures=rules.ingest.output.signatures,
+            cleaned=rules.clean.output.latent,
+        output:
+            gctx=f"{RESULTS}/{{target}}/cleaned_level5.gctx",
+            ledger=f"{RESULTS}/{{target}}/cleaned_level5_ledger.tsv",
+        log:
+            f"{LOGS}/collapse-{{target}}.log",
+        benchmark:
+            f"{BENCHMARKS}/collapse-{{target}}.tsv"
+        conda:
+            "../../envs/dvgs.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory(3000, 0),
+            runtime=minutes(120),
+        script:
+            "../../scripts/collapse.py"
+
+
 # All targets in one job: it needs no GPU, and much of its time is the compilation of UMAP.
 rule embed:
     input:

@@ -4,17 +4,25 @@ from pathlib import Path
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent.parent
 sys.path.insert(0, str(HOME / "scripts"))
 
-from dvgs.configuration import check_config, input_paths
+from dvgs.configuration import (
+    NEEDED,
+    check_config,
+    input_kind,
+    input_paths,
+    settle_selection,
+)
 from dvgs.errors import InputError
 
 SIMULATED = "simulation" in config
 try:
+    settle_selection(config)
     check_config(config, HOME / "workflow/schemas/config.schema.yaml")
     INPUT = input_paths(config)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
 
+KIND = input_kind(config)
 RESULTS = f"results/{config['compendium']}"
 LOGS = f"logs/{config['compendium']}"
 BENCHMARKS = f"benchmarks/{config['compendium']}"

@@ -1,8 +1,10 @@
 rule ingest:
     input:
-        level5=INPUT["level5"],
-        siginfo=INPUT["siginfo"],
-        geneinfo=INPUT["geneinfo"],
+        **{
+            name: INPUT[name]
+            for name in NEEDED[KIND]
+            if (KIND, name) != ("level5", "level4")
+        },
         genes=(
             []
             if config["select"]["genes"] in ("landmark", "all")
@@ -21,17 +23,20 @@ rule ingest:
         "../../envs/dvgs.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 2),
+        mem_mb=memory(4000, 0),
         runtime=minutes(60),
     params:
+        kind=KIND,
         select=config["select"],
+        columns=config.get("input", {}).get("columns", {}),
+        counts=config.get("input", {}).get("counts", False),
     script:
         "../../scripts/ingest.py"
 
 
 rule compute_apc:
     input:
-        level4=INPUT["level4"],
+        **({"level4": INPUT["level4"]} if KIND == "level5" else {}),
         signatures=rules.ingest.output.signatures,
     output:
         apc=f"{RESULTS}/apc.parquet",
@@ -52,6 +57,7 @@ rule compute_apc:
         runtime=minutes(120),
     params:
         null_groups=config["apc"]["null_groups"],
+        null_within=config["apc"]["null_within"],
         seed=config["seed"],
     script:
         "../../scripts/compute_apc.py"

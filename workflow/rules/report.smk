@@ -32,7 +32,12 @@ if SIMULATED:
 
     rule evaluate_truth:
         input:
-            truth=rules.simulate_release.output.truth_signatures,
+            truth=(
+                rules.simulate_release.output.truth_profiles
+                if KIND == "level4"
+                else rules.simulate_release.output.truth_signatures
+            ),
+            signatures=rules.ingest.output.signatures,
             values=rules.gather_values.output.values,
             baselines=rules.value_baselines.output.baselines,
         output:
@@ -71,6 +76,7 @@ rule write_report:
         correlations=expand(rules.correlate.output.correlations, target=TARGETS),
         decisions=expand(rules.clean.output.decision, target=TARGETS),
         cleaned=rules.embed.output.cleaned,
+        dropped=expand(rules.clean.output.dropped, target=TARGETS),
         truth=(
             expand(rules.evaluate_truth.output.truth, target=TARGETS)
             if SIMULATED

@@ -1,0 +1,61 @@
+"""Collapse the replicates that were kept into a cleaned level 5, one signature each."""
+
+import numpy as np
+import pandas as pd
+
+from dvgs.files import write_csv
+from dvgs.gctx import write_gctx
+from dvgs.h5ad import read_obs, read_var
+from dvgs.jobs import Progress, job, logger
+from dvgs.modz import collapse
+from dvgs.profiles import Profiles
+from dvgs.scratch import ScratchRows
+
+# What replicates of a signature have in common.
+SHARED = (
+    "pert_id",
+    "cmap_name",
+    "pert_type",
+    "cell_iname",
+    "pert_dose",
+    "pert_dose_unit",
+    "pert_time",
+    "pert_time_unit",
+)
+ALL_DROPPED = "all replicates dropped"
+
+
+def landmarks(var):
+    """The columns over which replicates are weighted: the landmark genes, where it is known which those are."""
+    return np.flatnonzero(var["feature_space"] == "landmark") if "feature_space" in var else np.arange(len(var))
+
+
+def main(input, output):
+    before = read_obs(input.signatures)["sig_id"].astype(str)
+    obs, var = read_obs(input.cleaned), read_var(input.cleaned)
+    sig_id, profiles = obs["sig_id"].astype(str).to_numpy(), Profiles(input.cleaned)
+    kept = pd.Index(sig_id).unique().drop("", errors="ignore")
+    progress, table = Progress("collapsing, signatures", len(kept)), []
+    with ScratchRows(
+        output.gctx.rpartition("/")[0], (len(kept), len(var)), np.float32, also=4 * len(kept) * len(var)
+    ) as level5:
+        for place, (rows, signature, weights) in enumerate(collapse(profiles, sig_id, landmarks(var))):
+            level5.write(np.array([place]), signature[None])
+            first = obs.iloc[rows[0]]
+            facts = {"sig_id": sig_id[rows[0]]} | {name: first[name] for name in SHARED if name in obs}
+            facts |= {"nsample": len(rows), "distil_ids": "|".join(obs.index[rows])}
+            table.append(facts | {"distil_wt": ",".join(f"{w:.4f}" for w in weights)})
+            progress.advance()
+        table = pd.DataFrame(table)
+        write_gctx(output.gctx, level5.blocks(), table["sig_id"], var.index, table.drop(columns="sig_id"), var)
+    n_before = before[before != ""].value_counts()
+    gone = n_before[~n_before.index.isin(kept)].sort_index()
+    logger.info("%d signatures, %d lost all their replicates", len(kept), len(gone))
+    write_csv(
+        output.ledger, pd.DataFrame({"sig_id": gone.index, "n_replicates": gone, "reason": ALL_DROPPED}), sep="\t"
+    )
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output)

@@ -1,0 +1,133 @@
+"""Agreement within groups of profiles, from one pass over a file: what APC and its null are made of."""
+
+import numpy as np
+from scipy import sparse, stats
+
+PART = 1024  # profiles worked on at a time, so that float64 copies of them stay in cache
+
+
+def unit(values):
+    """Rows centred and scaled to unit norm, float64; rows without variance or with NaN come out as NaN."""
+    values = values.astype(np.float64)
+    largest = np.abs(values).max(axis=1, keepdims=True, initial=0)
+    values -= values.mean(axis=1, keepdims=True)
+    norm = np.sqrt(np.einsum("ij,ij->i", values, values))[:, None]
+    # A constant row leaves rounding errors of the mean behind; they are no variance.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values /= np.where(norm <= 1e-7 * largest, np.nan, norm)
+    return values
+
+
+class GroupSums:
+    """Sums of unit profiles over groups of profiles.
+
+    With z_i a profile centred and scaled to unit norm and s the sum of the n profiles of a group, the mean Pearson
+    correlation over their pairs is (|s|² - n) / (n (n - 1)), and that of one with its siblings (z_i·s - 1) / (n - 1).
+
+    blocks: yields (positions, values), positions increasing, each at most once. row, group: integer arrays of equal
+    length, profile position and group of every membership; a profile may be in several groups.
+    Attributes: `n_used` (n_groups,) int, how many profiles of each group could be used; `constant`, `not_finite`: the
+    positions of those that could not. Memory: n_groups x n_genes float64.
+    """
+
+    def __init__(self, blocks, row, group, n_groups, n_genes):
+        order = np.argsort(row, kind="stable")
+        self._row, self._group = np.asarray(row)[order], np.asarray(group)[order]
+        self._sums = np.zeros((n_groups, n_genes))
+        self.n_used = np.zeros(n_groups, int)
+        self.constant, self.not_finite = [], []
+        for positions, values in _parts(blocks):
+            self._add(positions, values)
+
+    def _add(self, positions, values):
+        z = unit(values)
+        usable, finite = ~np.isnan(z).any(axis=1), np.isfinite(values).all(axis=1)
+        self.constant.extend(positions[~usable & finite])
+        self.not_finite.extend(positions[~finite])
+        local, group, _ = self._members(positions, usable)
+        groups, inverse = np.unique(group, return_inverse=True)
+        member = sparse.csr_array((np.ones(len(inverse)), (inverse, local)), shape=(len(groups), len(positions)))
+        self._sums[groups] += member @ np.where(usable[:, None], z, 0)
+        self.n_used[groups] += np.bincount(inverse, minlength=len(groups))
+
+    def _members(self, positions, usable):
+        """Memberships of the usable among some profiles: index of the profile, group, index of the membership."""
+        first, last = np.searchsorted(self._row, [positions[0], positions[-1] + 1])
+        local = np.searchsorted(positions, self._row[first:last])
+        keep = usable[local] & (positions[local] == self._row[first:last])
+        return local[keep], self._group[first:last][keep], first + np.flatnonzero(keep)
+
+    def means(self):
+        """Mean correlation over the pairs of each group, (n_groups,); NaN for fewer than two usable profiles."""
+        pairs = self.n_used * (self.n_used - 1.0)
+        squares = np.einsum("ij,ij->i", self._sums, self._sums)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(pairs > 0, (squares - self.n_used) / pairs, np.nan)
+
+    def with_siblings(self, blocks):
+        """Mean correlation of each member with the others of its group, from a second pass over the profiles.
+
+        Returns arrays (group, position, correlation), one entry per membership of a usable profile in a group of two
+        or more.
+        """
+        found = np.full(len(self._row), np.nan)
+        for positions, values in _parts(blocks):
+            z = unit(values)
+            local, group, where = self._members(positions, ~np.isnan(z).any(axis=1))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                products = np.einsum("ij,ij->i", z[local], self._sums[group])
+                found[where] = (products - 1) / (self.n_used[group] - 1.0)
+        known = np.isfinite(found)
+        return self._group[known], self._row[known], found[known]
+
+
+def _parts(blocks):
+    for positions, values in blocks:
+        for start in range(0, len(positions), PART):
+            yield positions[start : start + PART], values[start : start + PART]
+
+
+def doubled_ranks(values):
+    """Twice the ranks of the values of each row, 1 to n, ties averaged: integers, uint16 (n below 32,768 genes)."""
+    if values.shape[1] > 32_767:
+        raise ValueError(f"{values.shape[1]} genes; ranks are kept in 16 bits, which do for 32,767")
+    order = np.argsort(values, axis=1)
+    ranks = np.empty(values.shape, np.uint16)
+    np.put_along_axis(ranks, order, np.arange(2, 2 * values.shape[1] + 1, 2, dtype=np.uint16)[None], axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)  # few, and slow
+    ranks[tied] = 2 * stats.rankdata(values[tied], axis=1)
+    return ranks
+
+
+def spearman_quantile(ranks, group, usable, n_groups, quantile):
+    """A quantile of the pairwise Spearman correlations within each group.
+
+    ranks: ScratchRows of doubled_ranks, a row per member. group: (rows,) int, sorted. usable: (rows,) bool, which
+    members count. The quantile is MATLAB's, as in CMap's cc_q75. Returns (n_groups,) float64, NaN for fewer than two.
+    """
+    found = np.full(n_groups, np.nan)
+    ends = np.flatnonzero(np.diff(group, append=-1)) + 1  # of the groups
+    start = 0
+    while start < len(group):
+        within = ends[(ends > start) & (ends <= start + 16 * PART)]
+        stop = within[-1] if len(within) else ends[ends > start][0]  # whole groups
+        keep = usable[start:stop]
+        rows = ranks.read(start, stop)[keep].astype(np.float32)
+        rows -= ranks.shape[1] + 1.0  # the mean of doubled ranks
+        groups, first, size = np.unique(group[start:stop][keep], return_index=True, return_counts=True)
+        for n in np.unique(size[size > 1]):
+            inside = first[size == n][:, None] + np.arange(n)
+            found[groups[size == n]] = _quantile_of_pairs(rows[inside], quantile)
+        start = stop
+    return found
+
+
+def _quantile_of_pairs(centred, quantile):
+    """centred: (groups, n, genes)."""
+    products = centred @ centred.transpose(0, 2, 1)
+    norm = np.sqrt(np.einsum("gii->gi", products))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = products / norm[:, :, None] / norm[:, None, :]
+    pairs = correlation[:, *np.triu_indices(centred.shape[1], 1)]
+    return np.quantile(pairs.astype(np.float64), quantile, axis=1, method="hazen")

@@ -1,0 +1,56 @@
+"""What describes the profiles: the tables of a LINCS release, or what a file of another compendium says itself."""
+
+import pandas as pd
+
+from dvgs.errors import InputError
+from dvgs.jobs import logger
+from dvgs.tables import explode_replicates
+
+# The columns that the workflow knows, and what they are called in the config.
+COLUMNS = {"replicate": "sig_id", "perturbagen": "pert_id", "cell": "cell_iname"}
+
+
+def describe_replicates(instinfo, siginfo):
+    """instinfo with a column `sig_id`: the signature that each replicate belongs to, "" for none.
+
+    A replicate of several signatures counts for the first of them in siginfo.
+    """
+    members = explode_replicates(siginfo["distil_ids"])
+    again = members["profile_id"].duplicated()
+    if again.any():
+        shared = members.loc[again, "profile_id"].nunique()
+        logger.warning("%d replicates belong to several signatures and count for the first of them", shared)
+    signature = members[~again].set_index("profile_id")["sig_id"]
+    return instinfo.assign(sig_id=signature.reindex(instinfo.index).fillna("").to_numpy())
+
+
+def describe_profiles(matrix, columns):
+    """What a file says of its profiles, with the columns that the workflow knows.
+
+    matrix: an open Matrix. columns: dict `replicate, perturbagen, cell` of names of its columns, or None. Without a
+    perturbagen, replicates of one thing are of one perturbagen; without a cell line, all are of one.
+    """
+    table = matrix.metadata("profile")
+    for key, column in columns.items():
+        if column is not None and column not in table.columns:
+            there = ", ".join(map(str, table.columns[:8])) or "no columns"
+            problem = f"its profiles have no column {column!r} (there are {there})"
+            raise InputError(matrix.path, f"input.columns.{key}", problem, "name one of them, or leave it out")
+    known = {COLUMNS[key]: _text(table[column]) for key, column in columns.items() if column is not None}
+    known.setdefault("sig_id", pd.Series("", index=table.index))
+    known.setdefault("pert_id", known["sig_id"])
+    known.setdefault("cell_iname", pd.Series("all", index=table.index))
+    # What the file has under these names is something else, unless it was named.
+    others = table.rename(columns={name: f"file_{name}" for name in known})
+    found = pd.concat([pd.DataFrame(known), others], axis=1)
+    found.index = pd.Index(matrix.profile_ids)
+    return found
+
+
+def _text(column):
+    return column.astype(object).where(column.notna(), "").astype(str)
+
+
+def gene_table(matrix):
+    """What a file says of its genes, indexed by gene id."""
+    return matrix.metadata("gene").set_axis(pd.Index(matrix.gene_ids))

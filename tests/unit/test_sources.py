@@ -1,0 +1,48 @@
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from dvgs.errors import InputError
+from dvgs.matrices import open_matrix
+from dvgs.sources import describe_profiles, describe_replicates, gene_table
+
+
+def test_replicates_get_the_first_signature_that_names_them(caplog):
+    siginfo = pd.DataFrame({"distil_ids": ["b|a", "c|b", np.nan]}, index=["s", "t", "u"])
+    instinfo = pd.DataFrame({"pert_id": list("pqrx")}, index=["c", "b", "a", "stranger"])
+    table = describe_replicates(instinfo, siginfo)
+    assert table["sig_id"].to_dict() == {"c": "t", "b": "s", "a": "s", "stranger": ""}
+    assert "1 replicates belong to several signatures" in caplog.text
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    obs = pd.DataFrame({"donor": [1, 2, 1], "type": ["B", None, "T"], "pert_id": ["x", "y", "z"]}, index=list("abc"))
+    var = pd.DataFrame({"highly": [True, False]}, index=["g", "h"])
+    ad.AnnData(np.ones((3, 2), np.float32), obs, var).write_h5ad(tmp_path / "x.h5ad")
+    with open_matrix(tmp_path / "x.h5ad", "input.profiles") as file:
+        yield file
+
+
+def test_columns_get_the_names_that_the_workflow_knows(matrix):
+    table = describe_profiles(matrix, {"replicate": "type", "perturbagen": None, "cell": "donor"})
+    assert table["sig_id"].tolist() == ["B", "", "T"] == table["pert_id"].tolist()
+    assert table["cell_iname"].tolist() == ["1", "2", "1"] and table["file_pert_id"].tolist() == ["x", "y", "z"]
+    assert describe_profiles(matrix, {})["cell_iname"].tolist() == ["all"] * 3
+    assert gene_table(matrix).index.tolist() == ["g", "h"]
+
+
+def test_a_column_that_is_not_there_is_named(matrix):
+    message = r"input.columns.cell: its profiles have no column 'line' \(there are donor, type, pert_id\)"
+    with pytest.raises(InputError, match=message):
+        describe_profiles(matrix, {"cell": "line"})
+
+
+@pytest.mark.parametrize("name", ["x.h5ad", "x.gct", "x.gctx", "folder"])
+def test_files_that_are_something_else_get_one_line(tmp_path, name):
+    path = tmp_path / name
+    path.mkdir() if name == "folder" else path.write_text("no such thing\n1\t2\n")
+    with pytest.raises(InputError, match=rf"{name}: input.profiles: .*; give") as caught:
+        open_matrix(path, "input.profiles")
+    assert "\n" not in str(caught.value)

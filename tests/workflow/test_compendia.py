@@ -1,0 +1,57 @@
+"""Other compendia than signatures: single replicates of a release, and profiles that are no LINCS at all."""
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scanpy
+import yaml
+from cmapPy.pandasGEXpress.parse import parse
+from conftest import ROOT
+
+from dvgs.modz import modz
+
+from .conftest import SMALL
+
+
+def test_replicates_are_valued_and_collapsed_again(snakemake, tmp_path):
+    config = SMALL | {
+        "level": 4,
+        "simulation": {"n_signatures": 120},
+        "apc": {"null_groups": 50, "null_within": "plate"},
+    }
+    config |= {"targets": {"general": {"target_size": 40, "test_size": 30}}, "clean": {"cutoff": 0.5}}
+    done = snakemake(tmp_path, config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = tmp_path / "results/small"
+
+    obs = ad.read_h5ad(results / "signatures.h5ad").obs
+    apc = pd.read_parquet(results / "apc.parquet")
+    assert apc["profile_id"].tolist() == obs.index.tolist() and apc["apc"].notna().sum() > 100
+    assert (apc.loc[apc["n_replicates"] == 1, "reason"] == "single replicate").all()
+    cleaned = ad.read_h5ad(results / "general/cleaned.h5ad")
+    dropped = pd.read_csv(results / "general/dropped.tsv", sep="\t")
+    assert len(cleaned) + len(dropped) == len(obs) and len(dropped) > 50
+
+    level5 = parse(str(results / "general/cleaned_level5.gctx"))
+    gone = pd.read_csv(results / "general/cleaned_level5_ledger.tsv", sep="\t")
+    assert set(level5.data_df.columns) | set(gone["sig_id"]) == set(obs["sig_id"]) - {""}
+    assert len(gone) and set(gone["reason"]) == {"all replicates dropped"}
+    for sig_id in level5.data_df.columns[::7]:
+        replicates = cleaned[cleaned.obs["sig_id"] == sig_id]
+        assert np.allclose(level5.data_df[sig_id], modz(replicates.X)[0], atol=1e-5)
+        assert level5.col_metadata_df.loc[sig_id, "distil_ids"] == "|".join(replicates.obs_names)
+
+
+def test_cells_that_come_with_scanpy(snakemake, tmp_path):
+    config = yaml.safe_load((ROOT / "config/pbmc_example.yaml").read_text())
+    config["input"]["profiles"] = str(Path(scanpy.__file__).parent / "datasets/10x_pbmc68k_reduced.h5ad")
+    config["targets"] = {"general": {"target_size": 80, "test_size": 80}}
+    config["trajectory"] = {"epochs": 5}
+    config["curves"] |= {"quantiles": [0.3], "replicates": 1, "epochs": 2}
+    done = snakemake(tmp_path, config, "--", "results/pbmc/general/dropped.tsv", "results/pbmc/apc.parquet")
+    assert done.returncode == 0, done.stdout + done.stderr
+    apc = pd.read_parquet(tmp_path / "results/pbmc/apc.parquet")
+    assert len(apc) == 700 and apc["apc"].notna().all() and apc["apc"].mean() > 0.02
+    assert len(ad.read_h5ad(tmp_path / "results/pbmc/signatures.h5ad").obs["sig_id"].unique()) == 10
