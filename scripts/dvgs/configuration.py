@@ -76,7 +76,8 @@ def _explain(error, schema, file):
 def input_paths(config):
     """The files to read: dict `level5, level4, siginfo, geneinfo` (and `instinfo`, when simulated) of paths.
 
-    With a simulation they lie in resources/{compendium} and are made there; otherwise they must exist.
+    With a simulation they lie in resources/{compendium} and are made there; otherwise each must exist or have a
+    download.
     """
     if "simulation" in config:
         if "input" in config:
@@ -85,9 +86,11 @@ def input_paths(config):
         return {name: f"resources/{config['compendium']}/{name}_beta.{end}" for name, end in names.items()}
     if "input" not in config:
         raise InputError("config", "input", "missing", "name level5, level4, siginfo and geneinfo of a release")
-    directory = Path(config["input"]["directory"])
-    paths = {name: directory / path for name, path in config["input"].items() if name != "directory"}
+    directory, downloads = Path(config["input"]["directory"]), config["input"].get("download", {})
+    paths = {name: directory / path for name, path in config["input"].items() if name not in ("directory", "download")}
+    for name in sorted(set(downloads) - set(paths)):
+        raise InputError("config", f"input.download.{name}", "no such input", f"known here: {', '.join(paths)}")
     for name, path in paths.items():
-        if not path.is_file():
+        if not path.is_file() and name not in downloads:
             raise InputError(path, f"input.{name}", "no such file", "correct the path (see also input.directory)")
     return {name: str(path) for name, path in paths.items()}
