@@ -79,9 +79,7 @@ NEEDED = {
     "level4": ("level4", "instinfo", "siginfo", "geneinfo"),
     "profiles": ("profiles",),
 }
-
-
-NO_PATHS = ("directory", "columns", "counts")
+NO_PATHS = ("directory", "columns", "counts", "download")  # of the keys of input
 
 
 def input_kind(config):
@@ -103,7 +101,8 @@ def settle_selection(config):
 def input_paths(config):
     """The files to read: dict of paths by name, those of NEEDED and what else `input` names.
 
-    With a simulation they lie in resources/{compendium} and are made there; otherwise they must exist.
+    With a simulation they lie in resources/{compendium} and are made there; otherwise each must exist or have a
+    download.
     """
     if "simulation" in config:
         if "input" in config:
@@ -116,7 +115,10 @@ def input_paths(config):
             needed = ", ".join(NEEDED[kind])
             raise InputError("config", f"input.{name}", "missing", f"name {needed}; or profiles, for no LINCS release")
     paths = {name: Path(given["directory"]) / path for name, path in given.items() if name not in NO_PATHS}
+    downloads = given.get("download", {})
+    for name in sorted(set(downloads) - set(paths)):
+        raise InputError("config", f"input.download.{name}", "no such input", f"known here: {', '.join(paths)}")
     for name, path in paths.items():
-        if not path.exists():
+        if not path.exists() and name not in downloads:
             raise InputError(path, f"input.{name}", "no such file", "correct the path (see also input.directory)")
     return {name: str(path) for name, path in paths.items()}

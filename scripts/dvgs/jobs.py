@@ -62,7 +62,31 @@ class Progress:
         if self._done > n and now - self._last >= PROGRESS_SECONDS:  # the first round also warms up
             self._last = now
             left = (now - self._start) / self._done * (self._total - self._done)
-            logger.info("%s: %d of %d, about %s left", self._what, self._done, self._total, _duration(left))
+            logger.info("%s: %s, about %s left", self._what, self._amount(now - self._start), _duration(left))
+
+    def _amount(self, seconds):
+        return f"{self._done} of {self._total}"
+
+
+class ByteProgress(Progress):
+    """The same for bytes, with their rate; `before` of them were there already."""
+
+    def __init__(self, what, total, before=0):
+        super().__init__(what, total - before)
+        self._before = before
+
+    def _amount(self, seconds):
+        done, total, rate = self._before + self._done, self._before + self._total, self._done / seconds
+        return f"{readable_size(done)} of {readable_size(total)}, {readable_size(rate)}/s"
+
+
+def readable_size(n_bytes):
+    """A number of bytes with three digits, in decimal units."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 999.5:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
 
 
 def _duration(seconds):

@@ -9,6 +9,7 @@ from dvgs.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+INPUT = {"level5": "a", "level4": "b", "siginfo": "c", "geneinfo": "d"}
 
 
 def config(**changes):
@@ -46,6 +47,16 @@ def test_defaults_are_not_shared():
         ({"targets": {"../x": {}}}, "config: targets: '../x' does not match"),
         ({"compendium": "a/b"}, "config: compendium: 'a/b' does not match"),
         ({"targets": {}}, "config: targets: {} "),
+        (
+            {"input": INPUT | {"download": {"level5": {"ulr": "http://x"}}}},
+            "input.download.level5.ulr: unknown key; did",
+        ),
+        (
+            {"input": INPUT | {"download": {"level5": {"url": "ftp://x"}}}},
+            "download.level5.url: 'ftp://x' does not match",
+        ),
+        ({"input": INPUT | {"download": {"level5": {"url": "http://x", "size": 0}}}}, "level5.size: 0 is less than"),
+        ({"input": INPUT | {"download": {"level5": {"url": "http://x", "sha256": "a0"}}}}, "level5.sha256: 'a0' does"),
     ],
 )
 def test_errors_name_the_key(changes, message):
@@ -103,6 +114,11 @@ def test_inputs_are_found_from_the_directory(tmp_path):
     assert found["level5"] == str(tmp_path / "5.gctx") and set(found) == set(files)
     with pytest.raises(InputError, match=r"no.gctx: input.level4: no such file"):
         input_paths(config(input=files | {"directory": str(tmp_path), "level4": "no.gctx"}))
+    download = {"level4": {"url": "https://x/y"}}
+    files |= {"directory": str(tmp_path), "level4": "no.gctx"}
+    assert input_paths(config(input=files | {"download": download})) == found | {"level4": str(tmp_path / "no.gctx")}
+    with pytest.raises(InputError, match=r"config: input.download.level3: no such input; known here: level5, level4"):
+        input_paths(config(input=files | {"download": download | {"level3": {"url": "https://x/y"}}}))
     with pytest.raises(InputError, match="stands beside simulation"):
         input_paths(config(input=files, simulation={}))
     with pytest.raises(InputError, match=r"config: input.level5: missing; name level5, level4, siginfo, geneinfo"):

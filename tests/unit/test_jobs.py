@@ -42,6 +42,23 @@ def test_progress_says_how_long_it_still_takes(monkeypatch, caplog):
     ]
 
 
+def test_progress_of_bytes_has_a_rate(monkeypatch, caplog):
+    clock = iter([0, 1, 10])
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
+    progress = jobs.ByteProgress("downloading", 89_000_000_000, before=88_000_000_000)
+    with caplog.at_level(logging.INFO, "dvgs"):
+        progress.advance(100_000_000)
+        progress.advance(150_000_000)
+    assert [r.getMessage() for r in caplog.records] == ["downloading: 88.2 GB of 89 GB, 25 MB/s, about 30 s left"]
+
+
+def test_sizes_are_readable():
+    sizes = [0, 999, 1000, 999_499, 999_500, 412_420_734, 89e9, 1.5e12]
+    assert list(map(jobs.readable_size, sizes)) == (
+        ["0 B", "999 B", "1 kB", "999 kB", "1 MB", "412 MB", "89 GB", "1.5 TB"]
+    )
+
+
 def test_files_are_whole_or_not_there(tmp_path):
     path = tmp_path / "deep" / "x"
     with pytest.raises(RuntimeError), written_whole(path) as partial:

@@ -178,7 +178,7 @@ def test_without_planted_faults(found):
 
 def test_without_any_apc(found):
     text = render_report(**without_apc(found))
-    assert "No signature has an APC" in text and "nan" not in re.sub(r"base64,[^\"]*", "", text)
+    assert "None has an APC" in text and "nan" not in re.sub(r"base64,[^\"]*", "", text)
     assert any("no profile has an APC" in line for line in summarise(**found))
 
 

@@ -1,0 +1,8 @@
+"""Download a file of the release, or the rest of it."""
+
+from dvgs.download import download
+from dvgs.jobs import job
+
+if __name__ == "__main__":
+    with job(snakemake):
+        download(**snakemake.params.source, path=snakemake.output[0], field=snakemake.params.field)
