@@ -23,7 +23,7 @@ def correlate(x, y, n_bootstrap, rng):
     for start in range(0, n_bootstrap, at_once):
         rows = rng.integers(len(x), size=(min(at_once, n_bootstrap - start), len(x)))
         draws.append(_both(x[rows], y[rows]))
-    low, high = _interval(np.concatenate(draws, axis=1))
+    low, high = percentile_interval(np.concatenate(draws, axis=1))
     for k, (name, estimate) in enumerate(zip(names, _both(x[None], y[None])[:, 0], strict=True)):
         found |= {name: estimate, f"{name}_low": low[k], f"{name}_high": high[k]}
     return found
@@ -41,7 +41,8 @@ def _pearson(x, y):
         return np.where(scale > 0, (x * y).sum(axis=1) / scale, np.nan)
 
 
-def _interval(draws):
+def percentile_interval(draws):
+    """Ends, (2, rows), of 95 % intervals from bootstrap draws, (rows, draws); draws of NaN are left out."""
     tail = (1 - CONFIDENCE) / 2
     with np.errstate(invalid="ignore"):
         return np.nanquantile(draws, [tail, 1 - tail], axis=1)
@@ -57,8 +58,8 @@ def auroc(value, faulty):
     if len(bad) == 0 or len(good) == 0:
         return np.nan, np.nan, np.nan
     # Placement of every value in the other class; their spread gives the variance.
-    good_above = 1 - _below(bad, good)
-    bad_below = _below(good, bad)
+    good_above = 1 - share_below(bad, good)
+    bad_below = share_below(good, bad)
     area = good_above.mean()
     if len(bad) < 2 or len(good) < 2:
         return area, np.nan, np.nan
@@ -67,7 +68,7 @@ def auroc(value, faulty):
     return area, max(0.0, area - reach), min(1.0, area + reach)
 
 
-def _below(x, others):
+def share_below(x, others):
     """For each of x, the share of the others that lie below it, ties one half."""
     others = np.sort(others)
     return (np.searchsorted(others, x, "left") + np.searchsorted(others, x, "right")) / (2 * len(others))
@@ -79,12 +80,16 @@ def found_when_inspected(value, faulty, share):
     return faulty[np.argsort(value, kind="stable")[:n]].sum() / faulty.sum() if faulty.any() else np.nan
 
 
+def is_micromolar(unit):
+    """Whether units of dose, a Series of text, are µM, in any of its spellings."""
+    return unit.str.lower().isin(["um", "µm", "μm"])
+
+
 def dose_band(dose, unit):
     """Doses as decades in µM, text; other units stand under their own name, unknown doses under "none"."""
     edges = [-np.inf, 0.1, 1, 10, np.inf]
     bands = pd.cut(dose, edges, labels=["up to 0.1 µM", "0.1 to 1 µM", "1 to 10 µM", "above 10 µM"])
-    micromolar = unit.str.lower().isin(["um", "µm", "μm"])
-    bands = bands.astype(object).where(micromolar, unit)
+    bands = bands.astype(object).where(is_micromolar(unit), unit)
     return bands.where(dose.notna() & (dose != -666), "none").astype(str)
 
 
