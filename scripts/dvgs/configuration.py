@@ -74,7 +74,9 @@ def _explain(error, schema, file):
 
 
 def input_paths(config):
-    """The files to read: dict `level5, level4, siginfo, geneinfo` (and `instinfo`, when simulated) of paths.
+    """The files to read: dict `level5, level4, siginfo, geneinfo` of paths, `compoundinfo` where there is one.
+
+    When simulated, `instinfo` as well.
 
     With a simulation they lie in resources/{compendium} and are made there; otherwise they must exist.
     """
@@ -82,11 +84,12 @@ def input_paths(config):
         if "input" in config:
             raise InputError("config", "input", "stands beside simulation", "keep one of the two")
         names = {"level5": "gctx", "level4": "gctx", "siginfo": "txt", "instinfo": "txt", "geneinfo": "txt"}
+        names |= {"compoundinfo": "txt"}
         return {name: f"resources/{config['compendium']}/{name}_beta.{end}" for name, end in names.items()}
     if "input" not in config:
         raise InputError("config", "input", "missing", "name level5, level4, siginfo and geneinfo of a release")
     directory = Path(config["input"]["directory"])
-    paths = {name: directory / path for name, path in config["input"].items() if name != "directory"}
+    paths = {name: directory / path for name, path in config["input"].items() if name != "directory" and path}
     for name, path in paths.items():
         if not path.is_file():
             raise InputError(path, f"input.{name}", "no such file", "correct the path (see also input.directory)")
