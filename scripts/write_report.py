@@ -52,6 +52,7 @@ def main(input, output, config, targets, similarity):
         "curves": tables(input.curves, pd.read_csv),
         "correlations": tables(input.correlations, pd.read_csv),
         "truth": tables(input.truth, pd.read_csv) if input.truth else None,
+        "drug_targets": tables(input.drug_targets, pd.read_csv) if input.drug_targets else None,
         "cleaning": tables(input.decisions, read_json),
         "umaps": tables(input.cleaned, lambda path: read_umap(path, similarity)),
     }

@@ -108,13 +108,14 @@ def input_paths(config):
         if "input" in config:
             raise InputError("config", "input", "stands beside simulation", "keep one of the two")
         names = {"level5": "gctx", "level4": "gctx", "siginfo": "txt", "instinfo": "txt", "geneinfo": "txt"}
+        names |= {"compoundinfo": "txt"}
         return {name: f"resources/{config['compendium']}/{name}_beta.{end}" for name, end in names.items()}
     kind, given = input_kind(config), config.get("input", {})
     for name in NEEDED[kind]:
         if name not in given:
             needed = ", ".join(NEEDED[kind])
             raise InputError("config", f"input.{name}", "missing", f"name {needed}; or profiles, for no LINCS release")
-    paths = {name: Path(given["directory"]) / path for name, path in given.items() if name not in NO_PATHS}
+    paths = {name: Path(given["directory"]) / path for name, path in given.items() if name not in NO_PATHS and path}
     downloads = given.get("download", {})
     for name in sorted(set(downloads) - set(paths)):
         raise InputError("config", f"input.download.{name}", "no such input", f"known here: {', '.join(paths)}")

@@ -1,4 +1,4 @@
-"""The models: the published autoencoder, with sizes of the user's choice, and a classifier."""
+"""The models: the published autoencoder, with sizes of the user's choice, a classifier, a model of perturbations."""
 
 from itertools import pairwise
 
@@ -49,6 +49,35 @@ def reconstruction_loss(prediction, y):
     """Mean squared error of every profile over its genes, (n,)."""
     # The backward pass of a norm is one product; that of mse_loss and its mean goes over the genes three times.
     return torch.linalg.vector_norm(prediction - y, dim=1).square() / y.shape[1]
+
+
+class PerturbationModel(nn.Module):
+    """Expression from what was done: embeddings of perturbagen and cell line, time and dose, then Linear and Mish.
+
+    As published for LINCS (arXiv 2405.08217) without its norms and dropout. Embeddings begin at zero, so that all they
+    are was learned. Input: (n, 4) float32, the numbers of perturbagen and cell line (whole, below 2^24), time, dose;
+    output (n, genes).
+    """
+
+    def __init__(self, n_perturbagens, n_cells, n_genes, embedding=256, hidden=(200, 200)):
+        super().__init__()
+        self.perturbagen = nn.Embedding(n_perturbagens, embedding)
+        self.cell = nn.Embedding(n_cells, embedding)
+        for part in (self.perturbagen, self.cell):
+            nn.init.zeros_(part.weight)
+        self.expression = _mlp([2 * embedding + 2, *hidden, n_genes])
+
+    def forward(self, conditions):
+        perturbagen, cell = conditions[:, :2].long().unbind(1)
+        known = self.perturbagen(perturbagen), self.cell(cell), conditions[:, 2:]
+        return self.expression(torch.cat(known, dim=1))
+
+
+def make_perturbation_model(n_perturbagens, n_cells, n_genes, embedding, hidden, seed):
+    """A PerturbationModel with weights drawn from `seed`, leaving torch's own random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PerturbationModel(n_perturbagens, n_cells, n_genes, embedding, hidden)
 
 
 def make_conv_autoencoder(seed, channels=(3, 32, 32, 10)):

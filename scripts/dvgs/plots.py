@@ -262,6 +262,29 @@ def truth_figure(truth):
 
 
 @styled
+def drug_target_figure(table, title):
+    """How much more alike compounds are that share a drug target, against the share of profiles dropped.
+
+    table: that of drug_targets.csv. Marks are means with their intervals, faint dashes the replicates.
+    """
+    figure = Figure(figsize=(HALF, 3.8), layout="constrained")
+    panel = figure.subplots()
+    methods = list(dict.fromkeys(table["method"]))
+    for k, method in enumerate(methods):
+        shift = 0.012 * (k - (len(methods) - 1) / 2)  # side by side, as nothing dropped is the same for all
+        part = table[table["method"] == method]
+        mean, single = part[part["replicate"] == "all"], part[part["replicate"] != "all"]
+        x, colour = mean["quantile"] + shift, _colour(method)
+        panel.vlines(x, mean["difference_low"], mean["difference_high"], color=colour, linewidth=1.4)
+        panel.plot(x, mean["difference"], color=colour, marker="o", markersize=4, label=method_name(method))
+        panel.plot(single["quantile"] + shift, single["difference"], "_", color=colour, markersize=6, alpha=0.6)
+    panel.axhline(0, color="black", linewidth=0.8)
+    panel.set(title=title, xlabel="share of source profiles dropped", ylabel="difference of mean cosine")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
 def umap_figure(umap, similarity):
     """Latent space of the cleaned profiles, coloured by value and by the most frequent cell lines."""
     figure = Figure(figsize=(WIDE, 4.2), layout="constrained")

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dvgs import plots
 
-FDR = 0.05
+FDR = SIGNIFICANT = 0.05
 ABOVE_NULL = 0.05  # beyond the 95th percentile of non-replicates: "percent replicating"
 STABLE = 0.99  # rank correlation of half the steps with all from which a training was long enough
 NAMED = 20  # unusable replicates, by name
@@ -33,6 +34,7 @@ def render_report(
     curves,
     correlations,
     truth,
+    drug_targets,
     cleaning,
     umaps,
 ):
@@ -40,15 +42,19 @@ def render_report(
 
     similarity: the DVGS similarity used as the value. n_input: profiles in the input. ledger, replicate_ledger, apc:
     tables of the compendium. values, convergence, curves, correlations, cleaning, umaps: {target: table or decision},
-    in the order of the page; truth: the same, or None where no faults were planted. Their columns are those of the
-    result files.
+    in the order of the page; truth, drug_targets: the same, or None where no faults were planted or no drug targets
+    are known. Their columns are those of the result files.
     """
     targets = []
     for name, facts in _facts(similarity, curves, correlations, truth, cleaning).items():
         figures = _figures(facts, apc, values[name], curves[name], correlations[name], truth and truth[name])
+        drug = drug_targets and _drug_target_facts(drug_targets[name])
+        if drug and drug["rows"]:
+            figures["drug_targets"] = plots.drug_target_figure(drug_targets[name], name)
         figures["umap"] = plots.umap_figure(umaps[name], similarity)
         pictures = {kind: _picture(figure, f"{name}, {kind}") for kind, figure in figures.items()}
         parts = {"planted": _noise_rows(truth and truth[name]), "convergence": _convergence_facts(convergence[name])}
+        parts |= {"drug": drug}
         targets.append({"facts": facts, "pictures": pictures} | parts)
     return _template().render(
         compendium=compendium,
@@ -163,6 +169,28 @@ def _found_noise(truth):
     rows = {row["method"]: row for row in _noise_rows(truth) if row["profiles"] == "all"}
     best = [method for method in rows if method.startswith("dvgs")][:1]
     return {method: rows[method] for method in (*best, *RIVALS) if best and method in rows}
+
+
+def _drug_target_facts(table):
+    """What dropping did to compounds that share a drug target: a verdict, and the means over replicates."""
+    rows = table[table["replicate"] == "all"]
+    if rows.empty:
+        return {"verdict": f"Nothing could be compared: {table['reason'].iloc[0]}.", "rows": []}
+    whole, rows = rows[rows["quantile"] == 0].iloc[:1], rows[rows["quantile"] > 0]
+    first, by_dvgs = whole.iloc[0], rows[rows["method"] == "dvgs"]
+    parts = [
+        f"Without dropping, compounds that share a drug target are {'' if first['p'] <= SIGNIFICANT else 'not surely '}"
+        f"more alike than others: difference {interval(first, 'difference')}, p = {number(first['p'])}."
+    ]
+    for name, otherwise in (("change", "dropping nothing"), ("gain", "dropping as many at random")):
+        found = {"more": by_dvgs[f"{name}_low"] > 0, "less": by_dvgs[f"{name}_high"] < 0}
+        for word, where in found.items():
+            if where.any():
+                shares = " or ".join(f"{100 * q:g} %" for q in by_dvgs.loc[where, "quantile"])
+                parts.append(f"Dropping {shares} by DVGS left them {word} alike than {otherwise} did.")
+        if by_dvgs[name].notna().any() and not any(where.any() for where in found.values()):
+            parts.append(f"Dropping by DVGS cannot be told from {otherwise}.")
+    return {"verdict": " ".join(parts), "rows": pd.concat([whole, rows]).to_dict("records")}
 
 
 def _figures(facts, apc, values, curves, correlations, truth):

@@ -36,6 +36,8 @@ TECHNICAL, TECHNICAL_SHARE = 24, 0.3  # factors that correlate the noise of gene
 EXPERIMENT_SD, PLATE_SD = 0.15, 0.25  # what the wells of an experiment, of a plate have in common
 ARTEFACT_SD = 1.0  # of each of the three patterns that lie over a bad plate
 
+UNKNOWN_TARGET, WRONG_TARGET = 0.2, 0.1  # shares of the compounds in compoundinfo
+
 GRAVE_SHARE = 0.25  # of the MODZ weight of a signature: from here on a fault of its replicates is the signature's
 GRAVE_NOISE = 0.5  # sd in the signature, the same for noise
 
@@ -46,6 +48,7 @@ def simulate_release(
     siginfo,
     instinfo,
     geneinfo,
+    compoundinfo,
     truth_signatures,
     truth_profiles,
     *,
@@ -58,7 +61,7 @@ def simulate_release(
 ):
     """Write a release of `n_signatures` compound signatures, and some of controls and shRNAs, with its truth.
 
-    level4 ... truth_profiles: the paths to write: two GCTX files (978 landmark and 120 inferred genes), the three
+    level4 ... truth_profiles: the paths to write: two GCTX files (978 landmark and 120 inferred genes), the four
     LINCS 2020 tables and two tables of truth. noisy_share: share of the replicates that get Gaussian noise,
     each of its own sd ~ U[0, noise_sd] on every landmark gene. n_bad_plates: plates, at most all, whose
     wells are scrambled under an artefact. swapped_share: share of the replicates that trade places with another
@@ -71,8 +74,8 @@ def simulate_release(
     lies on such replicates), "noise" (noise_sd > 0.5) and "none"; `strength`, r above, 0 for controls.
     truth_profiles, one row per replicate: `sample_id`, `noise_sd`, `bad_plate` (0/1), `swapped_with` ("" if none).
     """
-    streams = np.random.SeedSequence(seed).spawn(5)
-    layout_rng, biology_rng, noise_rng, fault_rng, order_rng = map(np.random.default_rng, streams)
+    streams = np.random.SeedSequence(seed).spawn(6)
+    layout_rng, biology_rng, noise_rng, fault_rng, order_rng, annotation_rng = map(np.random.default_rng, streams)
 
     signatures = _lay_out(n_signatures)
     replicates = _draw_replicates(signatures, layout_rng)
@@ -102,6 +105,7 @@ def simulate_release(
     _write_table(siginfo, _siginfo(signatures))
     _write_table(instinfo, _instinfo(signatures, replicates))
     _write_table(geneinfo, genes.sort_values("gene_id"))
+    _write_table(compoundinfo, _compoundinfo(signatures, annotation_rng))
     _write_table(truth_signatures, _signature_truth(signatures, replicates, faults, weights))
     _write_table(truth_profiles, pd.concat([replicates["sample_id"], faults], axis=1))
 
@@ -401,6 +405,19 @@ def _siginfo(signatures):
 def _instinfo(signatures, replicates):
     perturbation = _perturbation(signatures).iloc[replicates["signature"]].reset_index(drop=True)
     return pd.concat([replicates[["sample_id", "det_plate", "det_well"]], perturbation], axis=1)
+
+
+def _compoundinfo(signatures, rng):
+    """One row per compound and target, in no order; some compounds have no target, some a second one that is wrong."""
+    compounds = signatures[signatures["pert_type"] == "trt_cp"].drop_duplicates("pert_id")
+    draw = rng.random(len(compounds))
+    table = compounds[["pert_id", "cmap_name"]].assign(target=compounds["target"].where(draw >= UNKNOWN_TARGET))
+    wrong = (compounds["target"] + rng.integers(1, TARGETS, len(compounds))) % TARGETS
+    table = pd.concat([table, table.assign(target=wrong)[draw >= 1 - WRONG_TARGET]])
+    number = table["target"] + 1  # as in cmap_name
+    names = number.map("TARGET{:02.0f}".format, na_action="ignore")
+    moas = number.map("target {:.0f} inhibitor".format, na_action="ignore")
+    return table.assign(target=names, moa=moas).sample(frac=1, random_state=rng)
 
 
 def _signature_truth(signatures, replicates, faults, weights):

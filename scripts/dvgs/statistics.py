@@ -24,9 +24,7 @@ def correlate(x, y, n_bootstrap, rng):
     draws = [
         _both(*sides, np.bincount(rng.integers(len(x), size=len(x)), minlength=len(x))) for _ in range(n_bootstrap)
     ]
-    tail = (1 - CONFIDENCE) / 2
-    with warnings.catch_warnings(action="ignore"):  # of a few pairs, every resample may be constant
-        low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
+    low, high = percentile_interval(np.transpose(draws))
     for k, name in enumerate(names):
         found |= {name: estimate[k], f"{name}_low": low[k], f"{name}_high": high[k]}
     return found
@@ -58,6 +56,13 @@ def _pearson(x, y, weight):
     return (weight @ (x * y)) / scale if scale > 0 else np.nan
 
 
+def percentile_interval(draws):
+    """Ends, (2, rows), of 95 % intervals from bootstrap draws, (rows, draws); draws of NaN are left out."""
+    tail = (1 - CONFIDENCE) / 2
+    with warnings.catch_warnings(action="ignore"):  # of a few pairs, every resample may be constant
+        return np.nanquantile(draws, [tail, 1 - tail], axis=1)
+
+
 def auroc(value, faulty):
     """How well low values find the faulty: area under the ROC curve, with a 95 % interval after DeLong (1988).
 
@@ -68,8 +73,8 @@ def auroc(value, faulty):
     if len(bad) == 0 or len(good) == 0:
         return np.nan, np.nan, np.nan
     # Placement of every value in the other class; their spread gives the variance.
-    good_above = 1 - _below(bad, good)
-    bad_below = _below(good, bad)
+    good_above = 1 - share_below(bad, good)
+    bad_below = share_below(good, bad)
     area = good_above.mean()
     if len(bad) < 2 or len(good) < 2:
         return area, np.nan, np.nan
@@ -78,7 +83,7 @@ def auroc(value, faulty):
     return area, max(0.0, area - reach), min(1.0, area + reach)
 
 
-def _below(x, others):
+def share_below(x, others):
     """For each of x, the share of the others that lie below it, ties one half."""
     others = np.sort(others)
     return (np.searchsorted(others, x, "left") + np.searchsorted(others, x, "right")) / (2 * len(others))

@@ -112,6 +112,10 @@ def test_inputs_are_found_from_the_directory(tmp_path):
         (tmp_path / name).touch()
     found = input_paths(config(input=files | {"directory": str(tmp_path)}))
     assert found["level5"] == str(tmp_path / "5.gctx") and set(found) == set(files)
+    (tmp_path / "c.txt").touch()
+    more = input_paths(config(input=files | {"directory": str(tmp_path), "compoundinfo": "c.txt"}))
+    assert more == found | {"compoundinfo": str(tmp_path / "c.txt")}
+    assert set(input_paths(config(input=files | {"directory": str(tmp_path), "compoundinfo": None}))) == set(files)
     with pytest.raises(InputError, match=r"no.gctx: input.level4: no such file"):
         input_paths(config(input=files | {"directory": str(tmp_path), "level4": "no.gctx"}))
     download = {"level4": {"url": "https://x/y"}}

@@ -49,6 +49,19 @@ def make_truth():
     )
 
 
+def make_drug_targets(change=0.05, gain=0.2):
+    rows = product(["dvgs", "random"], [0, 0.3], ["0", "1", "all"])
+    return pd.DataFrame(
+        {"method": method, "quantile": quantile, "replicate": replicate, "n_profiles": 60, "steps": 9, "reason": np.nan}
+        | {"n_compounds": 1234, "n_pairs": 20, "n_random_pairs": 300, "p": 0.01}
+        | limits("difference", 0.25)
+        | limits("auroc", 0.7)
+        | limits("change", change if quantile else 0)
+        | limits("gain", gain if method == "dvgs" and quantile else 0)
+        for method, quantile, replicate in rows
+    )
+
+
 @pytest.fixture
 def found(rng):
     """A made-up result with one target, planted faults, and names that mean harm."""
@@ -93,6 +106,7 @@ def found(rng):
         "curves": {"general": make_curves(rng)},
         "correlations": {"general": make_correlations(cell)},
         "truth": {"general": make_truth()},
+        "drug_targets": {"general": make_drug_targets()},
         "cleaning": {"general": decision},
         "umaps": {
             "general": pd.DataFrame(
@@ -147,7 +161,7 @@ def test_page_is_self_contained_and_escaped(found):
     assert "&lt;script&gt;alert(1)" in text
     assert not re.search(r"url\(|@import", text)
     svgs = pictures(page)
-    assert len(svgs) == page.tags.count("img") == 7
+    assert len(svgs) == page.tags.count("img") == 8
     for svg in svgs:
         assert HOSTILE not in svg and "\x00" not in svg
         assert all(target.startswith(("#", "data:")) for target in re.findall(r'href="([^"]*)"', svg))
@@ -174,6 +188,28 @@ def test_without_planted_faults(found):
     found["truth"] = None
     assert "Planted faults" not in render_report(**found)
     assert not any("planted" in line for line in summarise(**found))
+
+
+def test_drug_targets_are_told_by_their_intervals(found):
+    def text(table):
+        return render_report(**found | {"drug_targets": table and {"general": table[0]}})
+
+    page = text([make_drug_targets()])
+    assert "are more alike than others: difference 0.250 [0.150, 0.350], p = 0.010." in page and "1,234 comp" in page
+    more = "Dropping 30 % by DVGS left them more alike than dropping as many at random did."
+    assert f"Dropping by DVGS cannot be told from dropping nothing. {more}" in page
+    less = "Dropping 30 % by DVGS left them less alike than dropping nothing did."
+    unsure = text([make_drug_targets(change=-0.2, gain=0.05).assign(p=0.2)])
+    assert f"{less} Dropping by DVGS cannot be told from dropping as many at random." in unsure
+    assert "not surely more alike" in unsure and more not in unsure
+    assert "share a drug target" not in text(None)
+
+
+def test_no_pair_that_shares_a_drug_target(found):
+    table = pd.DataFrame(columns=make_drug_targets().columns, data=[{"n_pairs": 0, "reason": f"no pair {HOSTILE}"}])
+    text = render_report(**found | {"drug_targets": {"general": table}})
+    assert "Nothing could be compared: no pair &lt;script&gt;" in text and HOSTILE not in text
+    assert Page(text).tags.count("img") == 7
 
 
 def test_without_any_apc(found):
@@ -208,7 +244,7 @@ def test_summary(found):
 
 
 def test_summary_of_many_targets_has_ten_lines(found):
-    by_target = ("values", "convergence", "curves", "correlations", "truth", "cleaning", "umaps")
+    by_target = ("values", "convergence", "curves", "correlations", "truth", "drug_targets", "cleaning", "umaps")
     found |= {key: {f"target{i}": found[key]["general"] for i in range(5)} for key in by_target}
     lines = summarise(**found)
     assert len(lines) == 10 and "report" in lines[-1]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dvgs.drug_targets import read_drug_targets
 from dvgs.gctx import GctxFile
 from dvgs.modz import modz
 from dvgs.replicates import compute_apc
@@ -16,6 +17,7 @@ NAMES = {
     "siginfo": "siginfo_beta.txt",
     "instinfo": "instinfo_beta.txt",
     "geneinfo": "geneinfo_beta.txt",
+    "compoundinfo": "compoundinfo_beta.txt",
     "truth_signatures": "truth_signatures.tsv",
     "truth_profiles": "truth_profiles.tsv",
 }
@@ -187,6 +189,16 @@ class TestNumbers:
         same_target = target[:, None] == target
         assert (same_target & other_compound).any()
         assert correlation[same_target & other_compound].mean() > correlation[~same_target].mean() + 0.2
+
+    def test_compoundinfo_names_the_target_of_most_compounds(self, demo):
+        siginfo, table = read_siginfo(demo["siginfo"]), read_drug_targets(demo["compoundinfo"])
+        compounds = siginfo[siginfo["pert_type"] == "trt_cp"].drop_duplicates("pert_id").set_index("pert_id")
+        named = table["pert_id"].value_counts().reindex(compounds.index, fill_value=0)
+        assert named.sum() == len(table) and set(named) == {0, 1, 2}
+        assert (named == 0).mean() == pytest.approx(0.2, abs=0.07)
+        assert (named == 2).mean() == pytest.approx(0.1, abs=0.05)
+        own = compounds["cmap_name"].str.extract(r"target(\d+)-")[0].radd("TARGET")
+        assert all(own[pert_id] in set(targets) for pert_id, targets in table.groupby("pert_id")["target"])
 
 
 class TestTruth:

@@ -18,6 +18,15 @@ SMALL = {
     "trajectory": {"epochs": 16},
     "score": {"shards": 2},
     "curves": {"quantiles": [0.3], "replicates": 2, "shards": 2, "epochs": 2, "batch_size": 32},
+    "drug_targets": {
+        "quantiles": [0.3],
+        "replicates": 2,
+        "min_profiles": 1,
+        "embedding": 4,
+        "hidden": [16],
+        "epochs": 2,
+        "batch_size": 32,
+    },
     "statistics": {"bootstrap": 50},
 }
 

@@ -13,7 +13,8 @@ from .conftest import SMALL
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
     folder = tmp_path_factory.mktemp("release")
-    names = ["level4.gctx", "level5.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "truth.tsv", "profiles.tsv"]
+    names = ["level4.gctx", "level5.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "compoundinfo.txt"]
+    names += ["truth.tsv", "profiles.tsv"]
     simulate_release(*[folder / name for name in names], n_signatures=60)
     return folder
 
@@ -45,6 +46,7 @@ def rename_sig_id(folder):
 LARGE = {"general": {"target_size": 70, "test_size": 5}, "high_apc": {"target_size": 10, "test_size": 4}}
 CASES = {
     "missing file": ({"input": {"level5": "nope.gctx"}}, None, "release/nope.gctx: input.level5: no such file"),
+    "no drug targets": ({"input": {"compoundinfo": "no.txt"}}, None, "release/no.txt: input.compoundinfo: no such"),
     "wrong directory": ({"input": {"directory": "there"}}, None, "there/level5.gctx: input.level5: no such file"),
     "quantile": ({"curves": {"quantiles": [1.5]}}, None, "config: curves.quantiles.0: 1.5 is greater"),
     "cutoff": ({"clean": {"cutoff": 1.5}}, None, "config: clean.cutoff: 1.5 is greater"),

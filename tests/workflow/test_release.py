@@ -9,8 +9,9 @@ from conftest import ROOT
 def test_real_release(snakemake, real_data, tmp_path):
     config = yaml.safe_load((ROOT / "config/release_example.yaml").read_text())
     config["curves"] |= {"quantiles": [0.3], "replicates": 2, "epochs": 3}
-    directory = real_data / "l1000/release"
-    done = snakemake(tmp_path, config, "--config", f"input={{directory: {directory}}}")
+    config["drug_targets"] = {"quantiles": [0.3], "replicates": 1, "min_profiles": 1, "embedding": 8, "epochs": 10}
+    directory, compounds = real_data / "l1000/release", "../metadata/compoundinfo_like_n34419.txt.gz"
+    done = snakemake(tmp_path, config, "--config", f"input={{directory: {directory}, compoundinfo: {compounds}}}")
     assert done.returncode == 0, done.stdout + done.stderr
 
     results = tmp_path / "results/release_example"
@@ -25,3 +26,5 @@ def test_real_release(snakemake, real_data, tmp_path):
         values = pd.read_parquet(results / target / "values.parquet")
         assert len(values) == 430 and values["cosine"].notna().all()
         assert ad.read_h5ad(results / target / "cleaned.h5ad").n_obs > 0
+        drug_targets = pd.read_csv(results / target / "drug_targets.csv")
+        assert drug_targets["reason"].isna().all() and 10 < drug_targets["n_pairs"].max() < 200

@@ -21,6 +21,7 @@ import yaml
 from cmapPy.pandasGEXpress.parse import parse
 from conftest import ROOT, readme_example
 
+from dvgs.drug_targets import COLUMNS
 from dvgs.gctx import GctxFile
 from dvgs.models import make_autoencoder
 from dvgs.tables import read_siginfo
@@ -83,6 +84,17 @@ def test_tables_have_their_columns(results, target):
     correlations = pd.read_csv(results / target / "correlations.csv")
     assert set(correlations["by"]) == {"overall", "role", "cell_iname", "pert_type", "dose", "n_replicates"}
     assert set(correlations["similarity"]) == {"cosine", "dot", "projection", "l2"}
+
+
+def test_drug_targets_are_compared(results):
+    for target in TARGETS:
+        table = pd.read_csv(results / target / "drug_targets.csv")
+        assert list(table.columns) == COLUMNS and table["reason"].isna().all()
+        assert set(table["replicate"]) == {"0", "1", "all"} and set(table["quantile"]) == {0, 0.3}
+        assert set(table["method"]) == {"dvgs", "random", "profile_norm"} and table["n_pairs"].nunique() == 1
+        values = pd.read_parquet(results / target / "values.parquet")
+        assert table["n_profiles"].max() == (values["role"] == "source").sum()
+    assert "Compounds that share a drug target" in (results / "report.html").read_text()
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -82,6 +82,7 @@ rule write_report:
             if SIMULATED
             else []
         ),
+        drug_targets=DRUG_TARGETS,
     output:
         page=report(
             f"{RESULTS}/report.html", category="Report", caption="../report/page.rst"

@@ -10,6 +10,7 @@ if SIMULATED:
             siginfo=INPUT["siginfo"],
             geneinfo=INPUT["geneinfo"],
             instinfo=INPUT["instinfo"],
+            compoundinfo=INPUT["compoundinfo"],
             truth_signatures=f"{TRUTH}/signatures.tsv",
             truth_profiles=f"{TRUTH}/profiles.tsv",
         log:

@@ -1,0 +1,36 @@
+"""Compare compounds that share a drug target with others, after training on what each method keeps."""
+
+import numpy as np
+import pandas as pd
+
+from dvgs.devices import pick_device
+from dvgs.drug_targets import compare_drug_targets, read_drug_targets
+from dvgs.files import write_csv
+from dvgs.h5ad import read_obs
+from dvgs.jobs import job
+from dvgs.profiles import Profiles
+from dvgs.seeds import derive_seed
+
+
+def main(input, output, target, similarity, settings, bootstrap, device, seed):
+    drug_targets = read_drug_targets(input.compoundinfo)
+    obs = read_obs(input.signatures)
+    values = pd.read_parquet(input.values).set_index("profile_id")
+    source = np.flatnonzero(values.loc[obs.index, "role"] == "source")
+    profiles, device = Profiles(input.signatures, pd.read_parquet(input.scaling)), pick_device(device)
+    methods = pd.read_parquet(input.baselines).set_index("profile_id").assign(dvgs=values[similarity])
+    table = compare_drug_targets(
+        lambda rows: profiles.for_training(source[rows], device),
+        obs.iloc[source],
+        methods,
+        drug_targets,
+        **settings,
+        n_draws=bootstrap,
+        seed=derive_seed(seed, "drug_targets", target),
+    )
+    write_csv(output.table, table)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards.target, **snakemake.params)

@@ -1,0 +1,222 @@
+"""Does dropping profiles of low value make compounds that share a drug target more alike?
+
+A network learns to predict profiles from perturbagen, cell line, time and dose; what it learned of a perturbagen is its
+embedding. Embeddings of compounds that share a drug target are compared with those of compounds that share none, after
+training on what each method keeps. That is the question of arXiv 2405.08217, whose code took compounds and targets by
+the row numbers of different tables; here they are joined by id. All trainings take equally many steps, and those of a
+replicate start from the same weights. Compared are the same compounds everywhere: those of which every training saw
+enough profiles, and which share a drug target with another of them.
+"""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dvgs.curves import keep_mask
+from dvgs.errors import InputError
+from dvgs.jobs import Progress
+from dvgs.models import make_perturbation_model, reconstruction_loss
+from dvgs.pairs import contrast, cosine_of_pairs, describe, draw_counts, draw_exchanges, p_value, share_label
+from dvgs.seeds import derive_seed, generator
+from dvgs.tables import read_table
+from dvgs.training import fit, steps_per_epoch
+
+logger = logging.getLogger("dvgs")
+
+ALL = "all"  # in the column of replicates: their mean
+LIMITS = ("", "_low", "_high")
+COLUMNS = ["method", "quantile", "replicate", "n_profiles", "steps", "n_compounds", "n_pairs", "n_random_pairs"]
+COLUMNS += ["cosine_same", "cosine_random", *(f"difference{end}" for end in LIMITS), "p"]
+COLUMNS += [*(f"auroc{end}" for end in LIMITS), *(f"{name}{end}" for name in ("change", "gain") for end in LIMITS)]
+COLUMNS += ["reason"]
+
+
+def read_drug_targets(path):
+    """compoundinfo_beta.txt as a DataFrame of text `pert_id, target`, every pair once, sorted.
+
+    One row a compound and target, as in LINCS 2020; several targets in a row, with ; or | between, count one by one.
+    Rows without one of the two are left out. Raises InputError if a column is missing.
+    """
+    table = read_table(path, "input.compoundinfo", ["pert_id", "target"])[["pert_id", "target"]]
+    table = table.assign(target=table["target"].str.split(r"[;|]", regex=True)).explode("target")
+    table = table.apply(lambda column: column.str.strip(' "'))
+    table = table[(table["pert_id"].fillna("") != "") & (table["target"].fillna("") != "")]
+    return table.drop_duplicates().sort_values(["pert_id", "target"], ignore_index=True)
+
+
+def encode_conditions(obs):
+    """What was done to each profile, as PerturbationModel takes it.
+
+    obs: siginfo, indexed by profile id; without pert_dose_unit, doses are in µM. Returns a float32 DataFrame
+    `perturbagen, cell, time, dose` of the profiles for which all four are known, and the sorted perturbagens:
+    perturbagen and cell are places among sorted ids, time and log10 dose have mean 0 and deviation 1. What is missing
+    for the others is logged.
+    """
+    obs = obs.reindex(columns=["pert_id", "cell_iname", "pert_time", "pert_dose", "pert_dose_unit"])
+    micromolar = (obs["pert_dose_unit"] == "uM") | obs["pert_dose_unit"].isna()
+    time, dose = (pd.to_numeric(obs[name], errors="coerce") for name in ("pert_time", "pert_dose"))
+    unknown = {name: obs[name].isna() | obs[name].astype(str).isin(["", "-666"]) for name in ("pert_id", "cell_iname")}
+    unknown |= {"pert_time": ~(time > 0), "pert_dose in µM": ~(micromolar & (dose > 0))}
+    for name, profiles in unknown.items():
+        if profiles.any():
+            logger.info("%d of %d profiles take no part for want of %s", profiles.sum(), len(obs), name)
+    known = ~pd.DataFrame(unknown).any(axis=1)
+    obs, time, dose = obs[known], time[known], np.log10(dose[known])
+    perturbagen, perturbagens = pd.factorize(obs["pert_id"].astype(str), sort=True)
+    cell, _ = pd.factorize(obs["cell_iname"].astype(str), sort=True)
+    columns = {"perturbagen": perturbagen, "cell": cell, "time": _standardised(time), "dose": _standardised(dose)}
+    return pd.DataFrame(columns, index=obs.index).astype(np.float32), perturbagens
+
+
+def _standardised(column):
+    spread = column.std(ddof=0)
+    return (column - column.mean()) / (spread if spread > 0 else 1)
+
+
+def compare_drug_targets(
+    load,
+    obs,
+    values,
+    drug_targets,
+    *,
+    methods,
+    quantiles,
+    replicates,
+    min_profiles,
+    embedding,
+    hidden,
+    epochs,
+    batch_size,
+    learning_rate,
+    n_draws,
+    seed,
+):
+    """Pairs of compounds that share a drug target against pairs that share none, by method, quantile and replicate.
+
+    load(rows): the profiles of some rows of obs, (n, genes) float32 on the device to train on, as `fit` takes them.
+    obs: siginfo, indexed by profile id. values: DataFrame by profile id, in any order, a column a method ("random" is
+    drawn here, anew in every replicate); profiles without a value by some method take no part. drug_targets: from read_drug_targets. quantiles:
+    shares of the profiles to drop, lowest values first; 0 is always added. min_profiles: that every training must have
+    of a compound. n_draws: bootstrap resamples and permutations.
+
+    Returns a DataFrame of COLUMNS: means of cosine similarity and their difference, AUROC, and by how much the
+    difference exceeds that without dropping (`change`) and after dropping as many at random (`gain`; 0 for the same
+    training, NaN where random is no method); with 95 % intervals (see pairs: other compounds, the same
+    drug targets). Rows of replicate "all" are means over replicates, in whose intervals replicates are resampled as
+    well. p is one-sided, for the difference. Where nothing can be compared, one row says so in `reason`.
+    Raises InputError if a profile has no row among the values, or an id has two.
+    """
+    methods = list(dict.fromkeys(methods))
+    conditions, perturbagens = encode_conditions(obs)
+    values = _join(values, conditions.index, [name for name in methods if name != "random"])
+    valued = values.notna().all(axis=1)
+    if not valued.all():
+        logger.info("%d of %d profiles take no part, without a value by every method", (~valued).sum(), len(values))
+    conditions, values = conditions[valued], values[valued]
+    masks = plan(values, methods, sorted({0.0, *quantiles}), replicates, seed)
+    positions = _compared(conditions["perturbagen"].to_numpy(int), perturbagens, masks, min_profiles, drug_targets)
+    shares = share_label(perturbagens[positions], drug_targets)
+    n_pairs = int(shares.sum()) // 2
+    n_random = len(shares) * (len(shares) - 1) // 2 - n_pairs
+    sizes = {"n_compounds": len(shares), "n_pairs": n_pairs, "n_random_pairs": n_random}
+    if not n_pairs or not n_random:
+        kind = "that share a drug target" if not n_pairs else "that share none"
+        reason = f"no pair of compounds {kind}, with {min_profiles} profiles or more of each left in every training"
+        logger.info("nothing to compare: %s", reason)
+        return pd.DataFrame([sizes | {"n_profiles": len(values), "reason": reason}], columns=COLUMNS)
+    logger.info("%d compounds, %d pairs that share a drug target, %d that share none", *sizes.values())
+
+    steps = epochs * steps_per_epoch(len(values), batch_size)
+    x = load(obs.index.get_indexer(conditions.index))
+    given = torch.from_numpy(conditions.to_numpy()).to(x.device)
+    shape = len(perturbagens), int(conditions["cell"].max()) + 1, x.shape[1], embedding, hidden
+    counts = draw_counts(len(shares), n_draws, generator(seed, "bootstrap"))
+    exchanges = draw_exchanges(len(shares), n_draws, generator(seed, "permutation"))
+    trainings = dict.fromkeys((replicate, mask.tobytes()) for (*_, replicate), mask in masks.items())
+    progress = Progress("drug targets, steps", steps * len(trainings))
+    for replicate, key in trainings:
+        kept = torch.from_numpy(np.flatnonzero(np.frombuffer(key, bool)))
+        draw = derive_seed(seed, "training", replicate)
+        model = make_perturbation_model(*shape, draw).to(x.device)
+        fit(
+            model,
+            reconstruction_loss,
+            given,
+            x,
+            rows=kept,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=draw,
+            before_step=lambda step, loss: progress.advance(),
+        )
+        learned = model.perturbagen.weight.detach().cpu().numpy()[positions]
+        trainings[replicate, key] = contrast(cosine_of_pairs(learned), shares, counts, exchanges)
+    found = {point: trainings[point[2], mask.tobytes()] for point, mask in masks.items()}
+    picks = _pick_replicates(replicates, n_draws, generator(seed, "replicates"))
+    for method, quantile, _ in [point for point in masks if point[2] == 0]:
+        found[method, quantile, ALL] = _mean([found[method, quantile, r] for r in range(replicates)], picks)
+        masks[method, quantile, ALL] = masks[method, quantile, 0]  # as many profiles in every replicate
+    table = [
+        {"method": method, "quantile": quantile, "replicate": replicate, "steps": steps}
+        | {"n_profiles": int(masks[method, quantile, replicate].sum())}
+        | sizes
+        | _row(numbers, change=found[method, 0.0, replicate], gain=found.get(("random", quantile, replicate)))
+        for (method, quantile, replicate), numbers in found.items()
+    ]
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def _join(values, ids, methods):
+    """The values of the profiles `ids`, in their order."""
+    repeated = values.index[values.index.duplicated()]
+    absent = ids.difference(values.index)
+    for problem, names in (("two rows for", repeated), ("no row for", absent)):
+        if len(names):
+            raise InputError("values", "profile_id", f"{problem} {names[0]!r}", "value the compendium again")
+    return values.loc[ids, methods]
+
+
+def plan(values, methods, quantiles, replicates, seed):
+    """Which profiles each training takes: {(method, quantile, replicate): mask (n,)}."""
+    masks = {}
+    for replicate in range(replicates):
+        lots = generator(seed, "random", replicate).random(len(values))
+        for method in methods:
+            value = lots if method == "random" else values[method].to_numpy()
+            for quantile in quantiles if len(values) else ():
+                masks[method, quantile, replicate] = keep_mask(value, "low", quantile)
+    return masks
+
+
+def _compared(perturbagen, perturbagens, masks, min_profiles, drug_targets):
+    """Positions of the perturbagens to compare; see the head of this file."""
+    enough = np.full(len(perturbagens), bool(masks))
+    for mask in masks.values():
+        enough &= np.bincount(perturbagen[mask], minlength=len(perturbagens)) >= min_profiles
+    positions = np.flatnonzero(enough)
+    return positions[share_label(perturbagens[positions], drug_targets).any(axis=1)]
+
+
+def _pick_replicates(replicates, n_draws, rng):
+    """Which replicates a mean takes, (1 + n_draws, replicates): each once in the first row, in the others as drawn."""
+    return np.vstack([np.arange(replicates), rng.integers(replicates, size=(n_draws, replicates))])
+
+
+def _mean(replicates, picks):
+    """The mean of what `contrast` gave for every replicate; permutations are averaged over all of them."""
+    stacked = {name: np.stack([found[name] for found in replicates], axis=1) for name in replicates[0]}
+    exchanged = stacked.pop("exchanged").mean(axis=1)
+    mean = {name: np.take_along_axis(found, picks, axis=1).mean(axis=1) for name, found in stacked.items()}
+    return mean | {"exchanged": exchanged}
+
+
+def _row(found, **rivals):
+    row = {"cosine_same": found["same"][0], "cosine_random": found["random"][0], "p": p_value(found["exchanged"])}
+    row |= describe("difference", found["difference"]) | describe("auroc", found["auroc"]) | {"reason": ""}
+    for name, rival in rivals.items():
+        if rival is not None:
+            row |= describe(name, found["difference"] - rival["difference"])
+    return row

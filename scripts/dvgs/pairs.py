@@ -1,0 +1,96 @@
+"""Are compounds that share a label more alike than compounds that share none?
+
+Pairs are not independent, as a compound is in many of them, so whole compounds are resampled: a pair counts as often as
+its two compounds were drawn, n_i n_j times, and copies of one compound are no pair (the vertex bootstrap of Snijders
+and Borgatti 1999, Connections 22(2):161, which fills such copies in, we leave them out). Intervals thus say what other
+compounds would have given, for the same labels; they are rather too wide, as each draw also has another number of
+compounds of every label. For p values the compounds exchange their labels, all labels of a compound together, so that
+the numbers of compounds of every label and of pairs stay as they are.
+"""
+
+import numpy as np
+
+from dvgs.statistics import percentile_interval, share_below
+
+TOLERANCE = 1e-12  # of sums of the same numbers in another order
+
+
+def share_label(compounds, pairs):
+    """Which compounds share a label, (n, n) bool, symmetric, false on the diagonal.
+
+    compounds: n ids. pairs: DataFrame whose first two columns are compound and label, in any order, ids that are not
+    among the compounds left aside.
+    """
+    position = dict(zip(compounds, range(len(compounds)), strict=True))
+    shares = np.zeros((len(compounds), len(compounds)), bool)
+    row = pairs.iloc[:, 0].map(position)
+    known = row.notna()
+    for rows in row[known].astype(int).groupby(pairs.iloc[:, 1][known]).unique():
+        shares[np.ix_(rows, rows)] = True
+    np.fill_diagonal(shares, False)
+    return shares
+
+
+def cosine_of_pairs(embedding):
+    """Cosine similarity of all rows of an embedding (n, d), (n, n) float64.
+
+    Every dimension is centred and scaled over the n first, as published: what all rows have in common would else make
+    every pair alike. A row without length has cosine 0 with all others.
+    """
+    z = np.asarray(embedding, np.float64)
+    z = z - z.mean(axis=0)
+    spread = z.std(axis=0)
+    z /= np.where(spread > 0, spread, 1)
+    length = np.linalg.norm(z, axis=1, keepdims=True)
+    z /= np.where(length > 0, length, 1)
+    return z @ z.T
+
+
+def draw_counts(n, n_bootstrap, rng):
+    """How often each of n compounds counts, (1 + n_bootstrap, n): once in the first row, in the others as drawn."""
+    return np.vstack([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), n_bootstrap)])
+
+
+def draw_exchanges(n, n_permutations, rng):
+    """Permutations of n compounds, (1 + n_permutations, n), of which the first leaves everyone in place."""
+    places = np.tile(np.arange(n), (1 + n_permutations, 1))
+    places[1:] = rng.permuted(places[1:], axis=1)
+    return places
+
+
+def contrast(similarity, shares, counts, exchanges):
+    """Pairs that share a label against all other pairs.
+
+    similarity: (n, n), symmetric. shares: (n, n) bool, from share_label, with pairs of both kinds. counts, exchanges:
+    from draw_counts and draw_exchanges. Returns a dict of arrays whose first number is the estimate: `same`, `random`
+    (mean similarities), `difference` and `auroc`, (1 + n_bootstrap,), and `exchanged`, (1 + n_permutations,), the mean
+    similarity of pairs that share a label after the exchange. Bootstrap numbers are NaN where a draw has no pair of a
+    kind. Those of the AUROC are first-order (placements, as in DeLong 1988, are not ranked anew in every draw).
+    """
+    others = ~shares
+    np.fill_diagonal(others, False)
+    placed = np.zeros_like(similarity)
+    placed[shares] = share_below(similarity[shares], similarity[others])
+    placed[others] = 1 - share_below(similarity[others], similarity[shares])
+
+    def mean(values, where):
+        total, n = (((counts @ np.where(where, part, 0)) * counts).sum(axis=1) for part in (values, 1.0))
+        with np.errstate(invalid="ignore"):
+            return total / n
+
+    same, random = mean(similarity, shares), mean(similarity, others)
+    auroc = mean(placed, shares) + mean(placed, others) - placed[shares].mean()
+    left, right = np.nonzero(np.triu(shares))
+    exchanged = np.array([similarity[place[left], place[right]].mean() for place in exchanges])
+    return {"same": same, "random": random, "difference": same - random, "auroc": auroc, "exchanged": exchanged}
+
+
+def describe(name, numbers):
+    """An estimate (the first of the numbers) and its 95 % percentile interval: dict `name, name_low, name_high`."""
+    low, high = percentile_interval(numbers[None, 1:])
+    return {name: numbers[0], f"{name}_low": low[0], f"{name}_high": high[0]}
+
+
+def p_value(exchanged):
+    """One-sided: the share of exchanges, the real labels included, in which pairs that share are at least as alike."""
+    return (exchanged >= exchanged[0] - TOLERANCE).mean()

@@ -1,0 +1,41 @@
+if "compoundinfo" in INPUT:
+
+    rule compare_drug_targets:
+        input:
+            compoundinfo=INPUT["compoundinfo"],
+            signatures=rules.ingest.output.signatures,
+            scaling=rules.draw_split.output.scaling,
+            values=rules.gather_values.output.values,
+            baselines=rules.value_baselines.output.baselines,
+        output:
+            table=report(
+                f"{RESULTS}/{{target}}/drug_targets.csv",
+                category="Drug targets",
+                labels={"target": "{target}"},
+                caption="../report/drug_targets.rst",
+            ),
+        log:
+            f"{LOGS}/compare_drug_targets-{{target}}.log",
+        benchmark:
+            f"{BENCHMARKS}/compare_drug_targets-{{target}}.tsv"
+        conda:
+            "../../envs/dvgs.yaml"
+        threads: config["threads"]
+        resources:
+            mem_mb=memory(3000, 4),
+            runtime=minutes(480),
+        params:
+            similarity=config["score"]["similarity"],
+            settings=config["drug_targets"],
+            bootstrap=config["statistics"]["bootstrap"],
+            device=config["device"],
+            seed=config["seed"],
+        script:
+            "../../scripts/compare_drug_targets.py"
+
+
+DRUG_TARGETS = (
+    expand(f"{RESULTS}/{{target}}/drug_targets.csv", target=TARGETS)
+    if "compoundinfo" in INPUT
+    else []
+)
