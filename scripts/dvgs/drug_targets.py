@@ -97,9 +97,9 @@ def compare_drug_targets(
 
     load(rows): the profiles of some rows of obs, (n, genes) float32 on the device to train on, as `fit` takes them.
     obs: siginfo, indexed by profile id. values: DataFrame by profile id, in any order, a column a method ("random" is
-    drawn here, anew in every replicate); profiles without a value by some method take no part. drug_targets: from read_drug_targets. quantiles:
-    shares of the profiles to drop, lowest values first; 0 is always added. min_profiles: that every training must have
-    of a compound. n_draws: bootstrap resamples and permutations.
+    drawn here, anew in every replicate); profiles without a value by some method take no part. drug_targets: from
+    read_drug_targets. quantiles: shares of the profiles to drop, lowest values first; 0 is always added. min_profiles:
+    that every training must have of a compound. n_draws: bootstrap resamples and permutations.
 
     Returns a DataFrame of COLUMNS: means of cosine similarity and their difference, AUROC, and by how much the
     difference exceeds that without dropping (`change`) and after dropping as many at random (`gain`; 0 for the same

@@ -31,7 +31,7 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
     `cell_iname` and `pert_id`. n_null: groups of non-replicates drawn per number of replicates; within: of one
     "cell_iname" or of one "plate". folder: where the ranks of the replicates lie meanwhile (2 bytes a gene).
 
-    Returns (apc, lost). apc: DataFrame `sig_id, n_replicates, apc, spearman_q75, apc_null_p, apc_fdr, reason` in the
+    Returns (apc, lost). apc: DataFrame `sig_id, n_replicates, apc, apc_null_p, apc_fdr, reason, spearman_q75` in the
     order of `signatures`; n_replicates counts the usable ones; spearman_q75 is the 75th percentile of the Spearman
     correlations of pairs; reason says why there is no APC, else is "". lost: DataFrame `sig_id, profile_id, reason` of
     the replicates that could not be used.
@@ -80,8 +80,8 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
         ["", UNKNOWN, MISSING, SINGLE, NOT_FINITE],
         default=CONSTANT,
     )
-    table = {"sig_id": signatures.index.to_numpy(), "n_replicates": n_used, "apc": apc, "spearman_q75": spearman}
-    table |= {"apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason}
+    table = {"sig_id": signatures.index.to_numpy(), "n_replicates": n_used, "apc": apc}
+    table |= {"apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason, "spearman_q75": spearman}
     why = np.select([~found & members["cut"], ~found, constant, not_finite], [CUT, MISSING, CONSTANT, NOT_FINITE], "")
     lost = members[["sig_id", "profile_id"]].assign(reason=why)
     return pd.DataFrame(table), lost[lost["reason"] != ""].reset_index(drop=True)

@@ -15,7 +15,8 @@ INGESTED = "results/small/signatures.h5ad"
 @pytest.fixture
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("release")
-    names = ["level4.gctx", "level5.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "truth.tsv", "profiles.tsv"]
+    names = ["level4.gctx", "level5.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "compounds.txt"]
+    names += ["truth.tsv", "profiles.tsv"]
     simulate_release(*[folder / name for name in names], n_signatures=60)
     with web_server({name: (folder / name).read_bytes() for name in names}) as server:
         yield server

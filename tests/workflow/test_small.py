@@ -51,7 +51,7 @@ def test_in_is_kept_and_left_out(small, results):
 
 def test_apc_of_every_signature(results):
     apc = pd.read_parquet(results / "apc.parquet")
-    assert list(apc.columns) == ["sig_id", "n_replicates", "apc", "apc_null_p", "apc_fdr", "reason"]
+    assert list(apc.columns) == ["sig_id", "n_replicates", "apc", "apc_null_p", "apc_fdr", "reason", "spearman_q75"]
     assert apc["sig_id"].tolist() == ad.read_h5ad(results / "signatures.h5ad").obs_names.tolist()
     assert ((apc["reason"] == "") == apc["apc"].notna()).all()
     lost = pd.read_csv(results / "replicate_ledger.tsv", sep="\t")
