@@ -4,7 +4,7 @@ PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test bench lint docs lock clean
+.PHONY: demo test bench rehearse lint docs lock clean
 
 demo: .venv/workflow
 	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --prioritize embed --quiet rules host
@@ -16,6 +16,11 @@ test: .venv/tests
 
 bench: .venv/workflow
 	$(BIN)/python tests/benchmarks/bench.py
+	$(BIN)/python tests/benchmarks/bench_files.py
+
+# LINCS 2020 at its full shape, synthetic: 40 GB of disk and the better part of an hour.
+rehearse: .venv/workflow
+	$(BIN)/python tests/benchmarks/rehearse.py --cores $(CORES)
 
 lint: .venv/tests
 	$(BIN)/ruff check .

@@ -36,8 +36,11 @@ def job(snakemake):
     except InputError as error:
         logger.error("error: %s", error)
         sys.exit(1)
-    except Exception:
-        logger.exception("this is a defect, please report it with this log")
+    except Exception as error:
+        if "No space left on device" in str(error):  # of whatever type: HDF5 has its own
+            logger.error("error: the disk is full (%s); free some space and give the same command again", error)
+        else:
+            logger.exception("this is a defect, please report it with this log")
         sys.exit(1)
     finally:
         for handler in handlers:

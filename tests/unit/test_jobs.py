@@ -1,4 +1,6 @@
+import errno
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +29,15 @@ def test_defect_keeps_its_traceback(snakemake):
     with pytest.raises(SystemExit) as exit, jobs.job(snakemake):
         raise KeyError("x")
     assert exit.value.code == 1 and "Traceback" in Path(snakemake.log[0]).read_text()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), RuntimeError("(errno = 28, "
+                         "error message = 'No space left on device')")])  # fmt: skip
+def test_full_disk_is_one_line(snakemake, error):
+    with pytest.raises(SystemExit) as exit, jobs.job(snakemake):
+        raise error
+    lines = Path(snakemake.log[0]).read_text().splitlines()
+    assert exit.value.code == 1 and len(lines) == 1 and "the disk is full" in lines[0] and "free some" in lines[0]
 
 
 def test_progress_says_how_long_it_still_takes(monkeypatch, caplog):
