@@ -1,0 +1,238 @@
+"""A rehearsal of LINCS 2020 at its full shape: every stage on a synthetic release, with few steps; time and memory.
+
+The release has the shape of the compounds' release in profiles, replicates and tables, over 978 genes; what the whole
+run would take follows from what each stage took.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import yaml
+from pyarrow import csv
+
+from dvgs.configuration import check_config
+from dvgs.curves import plan
+from dvgs.errors import InputError
+from dvgs.gctx import COL, MATRIX, ROW
+from dvgs.scratch import check_space
+
+ROOT = Path(__file__).resolve().parents[2]
+N_SIGNATURES, N_REPLICATES, N_GENES, N_ALL_GENES = 720_216, 1_805_898, 978, 12_328
+SINGLE = 0.44  # of the signatures have one replicate
+WELLS, BLOCK, FACTORS = 384, 8192, 16
+CELLS = [f"CELL{i}" for i in range(230)]
+NAMES = ["level5.gctx", "level4.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "compoundinfo.txt"]
+# The same text in every row, to the width that real rows have.
+SIGINFO = "bead_batch nearest_dose pert_idose pert_itime cell_mfc_name pert_mfc_id ss_ngene tas pct_self_rank_q25 wt "
+SIGINFO += "median_recall_rank_spearman median_recall_rank_wtcs_50 median_recall_score_spearman batch_effect_tstat "
+SIGINFO += "median_recall_score_wtcs_50 batch_effect_tstat_pct is_hiq det_wells det_plates build_name project_code "
+SIGINFO += "is_exemplar_sig is_ncs_sig is_null_sig"
+INSTINFO = "bead_batch nearest_dose pert_idose pert_itime cell_mfc_name pert_mfc_id det_well rna_plate rna_well "
+INSTINFO += "count_mean count_cv qc_f_logp qc_iqr qc_slope dyn_range inv_level_10 build_name failure_mode project_code"
+
+SHORT = {
+    "trajectory": {"epochs": 3},
+    "curves": {"quantiles": [0.5], "replicates": 1, "shards": 1, "epochs": 1},
+    "drug_targets": {"quantiles": [0.5], "replicates": 1, "epochs": 1},
+    "statistics": {"bootstrap": 20},
+    "score": {"shards": 2},
+}
+MULTIPLICATIONS = 666_642  # of a forward pass; a gradient and a step of training take three times as many
+GPU_FLOPS = 30e12  # assumed for float32 products of this size on a large GPU; not measured here
+
+
+def draw_sizes(n_signatures, n_replicates, rng):
+    """Replicates of each signature: 44 % have one, the others 2 to about 6, in all n_replicates."""
+    several = rng.random(n_signatures) >= SINGLE
+    left = n_replicates - (n_signatures - several.sum()) - 2 * several.sum()
+    return 1 + several + np.bincount(rng.choice(np.flatnonzero(several), left), minlength=n_signatures)
+
+
+def write_release(folder, n_signatures, n_replicates):
+    """Replicates are low-rank effects and noise; those of one signature lie on plates far apart in the file."""
+    rng = np.random.default_rng(1)
+    folder.mkdir(parents=True)
+    sizes = draw_sizes(n_signatures, n_replicates, rng)
+    signature = np.repeat(np.arange(n_signatures), sizes)
+    number = np.arange(n_replicates) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    plate_map = np.arange(n_signatures) // WELLS
+    well = np.char.add("W", (np.arange(n_signatures) % WELLS).astype(str))
+    cell = np.array(CELLS)[plate_map % len(CELLS)]
+    plates = np.char.add(np.char.add("REP", plate_map.astype(str)), np.char.add("_", cell))
+    sig_ids = np.char.add(np.char.add(plates, "_24H:"), well)
+    of_plate = np.char.add(np.char.add(plates[signature], "_24H_X"), (number + 1).astype(str))
+    replicate_ids = np.char.add(np.char.add(of_plate, ":"), well[signature])
+    order = rng.permutation(plate_map[-1] + 1)[plate_map[signature]] + 1e4 * number
+    order = np.argsort(order, kind="stable")
+
+    genes = [str(1000 + i) for i in range(N_GENES)]
+    effects = rng.normal(size=(n_signatures, FACTORS)).astype(np.float32) * rng.gamma(1.0, 0.4, (n_signatures, 1))
+    loadings = rng.normal(size=(FACTORS, N_GENES)).astype(np.float32) / 4
+    write_matrix(folder / NAMES[0], sig_ids, genes, effects.astype(np.float32), loadings, 1 / np.sqrt(sizes), rng)
+    of_replicates = effects.astype(np.float32)[signature[order]]
+    write_matrix(folder / NAMES[1], replicate_ids[order], genes, of_replicates, loadings, np.ones(n_replicates), rng)
+
+    starts = np.cumsum(sizes) - sizes
+    distil_ids = ["|".join(replicate_ids[a : a + n]) for a, n in zip(starts, sizes, strict=True)]
+    pert = np.array([f"BRD-K{i:08d}" for i in range(33_000)])[np.arange(n_signatures) // 3 % 33_000]
+    of_signature = {"pert_id": pert, "cmap_name": pert, "pert_type": "trt_cp", "cell_iname": cell, "pert_time": "24"}
+    of_signature |= {"pert_dose": np.array(["0.37", "1.11", "3.33", "10"])[np.arange(n_signatures) % 4]}
+    of_signature |= {"pert_dose_unit": "uM", "pert_time_unit": "h", "qc_pass": "1"}
+    siginfo = {"sig_id": sig_ids, "nsample": sizes, "cc_q75": "0.21", "distil_ids": distil_ids} | of_signature
+    write_table(folder / NAMES[2], siginfo | dict.fromkeys(SIGINFO.split(), "0.123456"))
+    of_replicate = {k: v if isinstance(v, str) else v[signature[order]] for k, v in of_signature.items()}
+    instinfo = {"sample_id": replicate_ids[order], "det_plate": of_plate[order]} | of_replicate
+    write_table(folder / NAMES[3], instinfo | dict.fromkeys(INSTINFO.split(), "0.123456"))
+    gene_ids = [*genes, *(str(100_000 + i) for i in range(N_ALL_GENES - N_GENES))]
+    spaces = ["landmark"] * N_GENES + ["inferred"] * (N_ALL_GENES - N_GENES)
+    columns = dict.fromkeys(["gene_symbol", "ensembl_id", "gene_title", "gene_type", "src"], "text")
+    write_table(folder / NAMES[4], {"gene_id": gene_ids, "feature_space": spaces} | columns)
+    compounds = np.unique(pert)[:4000]
+    write_table(folder / NAMES[5], {"pert_id": compounds, "target": [f"T{i % 400}" for i in range(len(compounds))]})
+
+
+def write_matrix(path, profile_ids, genes, effects, loadings, noise, rng):
+    with h5py.File(path, "w") as file:
+        matrix = file.create_dataset(MATRIX, (len(profile_ids), len(genes)), np.float32)
+        for start in range(0, len(profile_ids), BLOCK):
+            rows = slice(start, start + BLOCK)
+            values = rng.standard_normal((len(effects[rows]), len(genes)), np.float32) * noise[rows, None].astype("f4")
+            matrix[rows] = effects[rows] @ loadings + values
+        file[f"{ROW}/id"], file[f"{COL}/id"] = np.array(genes, "S"), np.char.encode(profile_ids)
+
+
+def write_table(path, columns):
+    n = max(len(v) for v in columns.values() if not isinstance(v, str))
+    arrays = {k: pa.repeat(v, n) if isinstance(v, str) else pa.array(v) for k, v in columns.items()}
+    with open(path, "wb") as file:
+        file.write("\t".join(arrays).encode() + b"\n")  # pyarrow would put quotes around names
+        options = csv.WriteOptions(delimiter="\t", quoting_style="none", include_header=False)
+        csv.write_csv(pa.table(arrays), file, options)
+
+
+def make_config(release, n_signatures):
+    config = {"compendium": "rehearsal", "input": dict(zip(("level5", "level4", "siginfo", "instinfo", "geneinfo",
+              "compoundinfo"), (str(release / name) for name in NAMES), strict=True)), "threads": 2}  # fmt: skip
+    share = min(1, n_signatures / N_SIGNATURES)
+    config["targets"] = {
+        "general": {"target_size": max(50, round(5000 * share)), "test_size": max(50, round(5000 * share))}
+    }
+    return config | SHORT
+
+
+def run(folder, config, cores):
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command += ["--cores", str(cores), "--scheduler", "greedy", "--quiet", "rules", "host"]
+    subprocess.run([*command, "--configfile", str(path)], check=True)
+
+
+def measure(folder):
+    """Jobs, seconds and peak memory (MB) of every stage, from the workflow's own benchmarks, in order of their end."""
+    rows = []
+    for path in sorted((folder / "benchmarks/rehearsal").glob("*.tsv"), key=lambda p: p.stat().st_mtime):
+        found = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
+        rows.append({"stage": path.stem.split("-")[0], "seconds": found["s"], "peak": found["max_rss"]})
+    table = pd.DataFrame(rows).groupby("stage", sort=False)
+    return table.agg(jobs=("seconds", "size"), seconds=("seconds", "sum"), peak=("peak", "max"))
+
+
+def show(stages, release, cores):
+    read = {"ingest": release / NAMES[0], "compute_apc": release / NAMES[1]}
+    print(f"\n{'stage':<22}{'jobs':>5}{'seconds':>10}{'peak memory':>14}{'read':>12}")
+    for stage, row in stages.iterrows():
+        rate = f"{read[stage].stat().st_size / row['seconds'] / 1e6:,.0f} MB/s" if stage in read else ""
+        print(f"{stage:<22}{row['jobs']:>5.0f}{row['seconds']:>10.1f}{row['peak']:>11,.0f} MB{rate:>12}")
+    print(f"{'ingest + APC':<22}{'':>5}{stages.loc[['ingest', 'compute_apc'], 'seconds'].sum():>10.1f}"
+          f"{'wanted below 900 s, every peak below 6,000 MB':>50}")  # fmt: skip
+
+
+def predict(stages, config, cores, scale):
+    """What the whole run with published settings and two targets takes: work that grows with steps, and the rest."""
+    full = {"compendium": "full", "targets": {"general": {}, "high_apc": {}}}
+    for part in (config, full):
+        check_config(part, ROOT / "workflow/schemas/config.schema.yaml")
+    n_targets, n = len(full["targets"]), N_SIGNATURES
+    methods = pd.DataFrame({name: [0.0, 1.0] for name in ("dvgs", "random", "profile_norm", "reconstruction_error")})
+    methods["apc"] = [0.0, np.nan]
+
+    def curve_passes(settings):
+        points = plan(pd.concat([methods, methods]), sorted({0.0, *settings["curves"]["quantiles"]}))
+        distinct = {(profiles, *((method, drop, q) if q else ())) for profiles, method, drop, q in points}
+        return len(distinct) * settings["curves"]["replicates"] * settings["curves"]["epochs"]
+
+    def drug_passes(settings):
+        drug = settings["drug_targets"]
+        return (1 + len(drug["methods"]) * len(drug["quantiles"])) * drug["replicates"] * drug["epochs"]
+
+    steps = full["trajectory"]["epochs"] / config["trajectory"]["epochs"]
+    growth = {
+        "train_trajectory": steps,
+        "score_shard": steps,
+        "clean": full["curves"]["epochs"] / config["curves"]["epochs"],
+    }
+    growth |= {"trace_curve": curve_passes(full) / curve_passes(config)}
+    growth |= {"compare_drug_targets": drug_passes(full) / drug_passes(config)}
+    growth |= {"correlate": full["statistics"]["bootstrap"] / config["statistics"]["bootstrap"]}
+    heavy = [stage for stage in growth if stage in stages.index and stage != "correlate"]
+    once = ("ingest", "compute_apc", "write_report")
+    seconds = {s: t / scale * growth.get(s, 1) * (1 if s in once else n_targets) for s, t in stages["seconds"].items()}
+    wide = sum(seconds[stage] for stage in heavy) * cores
+    rest = sum(seconds.values()) - wide / cores
+    print(f"\nThe whole run with published settings, {n_targets} targets (their steps on all cores, the rest on one):")
+    for n_cores in (1, 8, 32):
+        print(f"  {n_cores:>3} cores of this machine's kind: {(wide / n_cores + rest) / 3600:8.1f} hours")
+    gradients = n * full["trajectory"]["epochs"] * n_targets
+    trained = n * n_targets * (curve_passes(full) * 0.75 + drug_passes(full) + full["curves"]["epochs"])
+    on_gpu = 6 * MULTIPLICATIONS * (gradients + trained) / GPU_FLOPS
+    print(
+        f"  one GPU, by its arithmetic at {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed): {(on_gpu + rest) / 3600:5.1f} hours"
+    )
+    print(f"Of 12,328 genes the files are {N_ALL_GENES / N_GENES:.1f} times as long to read, and to download.")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "results/rehearsal", help="where to work; removed at the end"
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of profiles")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--keep", action="store_true", help="leave the folder, and use the release that is in it")
+    options = parser.parse_args()
+    n_signatures, n_replicates = round(N_SIGNATURES * options.scale), round(N_REPLICATES * options.scale)
+    # Both matrices; selected, scratch and cleaned copies of level 5; ranks of level 4; tables.
+    need = 4 * N_GENES * (n_replicates * 1.5 + n_signatures * 6) + 1000 * (n_signatures + n_replicates)
+    print(f"{time.strftime('%Y-%m-%d')}: {n_signatures:,} signatures, {n_replicates:,} replicates, {N_GENES} genes, "
+          f"{options.cores} cores; needs {need / 1e9:.0f} GB of disk in {options.folder}", flush=True)  # fmt: skip
+    release = options.folder / "release"
+    try:
+        check_space(options.folder, need)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    if not release.exists():
+        started = time.monotonic()
+        write_release(release, n_signatures, n_replicates)
+        print(f"release written in {time.monotonic() - started:.0f} s", flush=True)
+    config = make_config(release, n_signatures)
+    run(options.folder, config, options.cores)
+    stages = measure(options.folder)
+    show(stages, release, options.cores)
+    predict(stages, config, options.cores, options.scale)
+    if not options.keep:
+        shutil.rmtree(options.folder)
+
+
+if __name__ == "__main__":
+    main()
