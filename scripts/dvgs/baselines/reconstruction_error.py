@@ -9,5 +9,8 @@ import numpy as np
 
 
 def value(evidence):
-    errors = [x - evidence.reconstruct(rows, x) for rows, x in evidence.blocks()]
-    return -np.concatenate([np.square(error.astype(np.float64)).mean(axis=1) for error in errors])
+    def errors():
+        for rows, x in evidence.blocks():
+            yield np.square(x.astype(np.float64) - evidence.reconstruct(rows, x)).mean(axis=1)
+
+    return -np.concatenate(list(errors()))
