@@ -18,7 +18,9 @@ def of_signatures(input, obs, folder, **null):
         members = explode_replicates(obs["distil_ids"].astype(str))
         apc, lost = compute_apc(level4, genes, members, obs, folder=folder, **null)
     if "cc_q75" in obs:
-        logger.info(compare_q75(apc["spearman_q75"].to_numpy(), obs["cc_q75"].to_numpy()))
+        logger.info(
+            compare_q75(apc["spearman_q75"].to_numpy(), obs["cc_q75"].to_numpy()) or "siginfo's cc_q75 is empty"
+        )
     return apc, lost
 
 

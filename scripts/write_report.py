@@ -27,6 +27,12 @@ def check_accounts(input, n_input, ledger, targets):
             raise AssertionError(f"{target}: of {n_input:,} profiles {counts}")
 
 
+def read_apc(input):
+    """The table of apc.parquet, with the cc_q75 of siginfo where it has one."""
+    apc, obs = pd.read_parquet(input.apc), read_obs(input.signatures)
+    return apc.assign(cc_q75=obs["cc_q75"].to_numpy()) if "cc_q75" in obs else apc
+
+
 def main(input, output, config, targets, similarity):
     def tables(paths, read):
         return dict(zip(targets, map(read, paths), strict=True))
@@ -35,7 +41,7 @@ def main(input, output, config, targets, similarity):
         with open(path) as file:
             return json.load(file)
 
-    apc, ledger = pd.read_parquet(input.apc), pd.read_csv(input.ledger, sep="\t", dtype=str)
+    apc, ledger = read_apc(input), pd.read_csv(input.ledger, sep="\t", dtype=str)
     n_input = read_n_input(input.signatures)
     check_accounts(input, n_input, ledger, targets)
     found = {

@@ -117,14 +117,15 @@ def _keeping_ranks(blocks, row, ranks):
 
 
 def compare_q75(ours, theirs):
-    """One line that says how our spearman_q75 compares with the `cc_q75` of siginfo, where there are both."""
+    """How our spearman_q75 compares with the `cc_q75` of siginfo, in words; "" where no signature has both."""
     both = np.isfinite(ours) & np.isfinite(theirs)
     if not both.any():
-        return "siginfo has no cc_q75 to compare with"
+        return ""
     difference = np.abs(ours - theirs)[both]
+    alike = (difference <= 0.01).mean()
     return (
-        f"75th percentile of Spearman against siginfo's cc_q75, {both.sum()} signatures: median difference "
-        f"{np.median(difference):.3f}, {(difference <= 0.01).mean():.1%} within .01"
+        f"The 75th percentile of the replicates' Spearman correlations differs from siginfo's cc_q75 by "
+        f"{np.median(difference):.3f} (median of {both.sum():,} signatures), in {alike:.1%} by at most .01"
     )
 
 

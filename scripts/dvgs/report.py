@@ -9,6 +9,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dvgs import plots
+from dvgs.replicates import compare_q75
 
 FDR = SIGNIFICANT = 0.05
 ABOVE_NULL = 0.05  # beyond the 95th percentile of non-replicates: "percent replicating"
@@ -222,6 +223,7 @@ def _picture(figure, alt):
 
 def _apc_facts(apc):
     known = apc["apc"].notna()
+    q75 = ["spearman_q75", "cc_q75"]
     significant = (apc["apc_fdr"] <= FDR).to_numpy()
     # Of single replicates, an APC is the mean correlation with the siblings.
     what = "signatures" if apc.columns[0] == "sig_id" else "replicates"
@@ -233,6 +235,7 @@ def _apc_facts(apc):
             "significant": significant[known].mean(),
             "replicating": (apc.loc[known, "apc_null_p"] <= ABOVE_NULL).mean(),
             "lowest": apc.loc[significant, "apc"].min(),
+            "q75": compare_q75(*apc[q75].to_numpy().T) if apc.columns.isin(q75).sum() == 2 else "",
             "picture": _picture(plots.apc_figure(apc, significant), "Distribution of APC"),
         }
     return facts

@@ -300,7 +300,9 @@ def test_real_release(real_data, rng, tmp_path, monkeypatch):
         replicates = np.array([x[r] for r in siginfo.loc[row.sig_id, "distil_ids"].split("|") if r in x])
         assert abs(row.apc - slow_apc(replicates)) < 1e-6
     # The siginfo of this small release has a cc_q75 of the same replicates, with numpy's quantile instead of MATLAB's.
-    assert "102 signatures" in (line := compare_q75(apc["spearman_q75"].to_numpy(), siginfo["cc_q75"].to_numpy())), line
+    assert "102 signatures)" in (line := compare_q75(apc["spearman_q75"].to_numpy(), siginfo["cc_q75"].to_numpy())), (
+        line
+    )
     monkeypatch.setattr(np, "quantile", lambda a, q, axis, method: quantile(a, q, axis=axis))
     with GctxFile(folder / "level4_beta_n801x976.gctx") as file:
         apc, _ = compute_apc(file, np.arange(976), members, siginfo, 20, rng, tmp_path)

@@ -99,7 +99,15 @@ def found(rng):
         "ledger": pd.DataFrame({"profile_id": ids[:5], "reason": ["qc_pass is not 1"] * 3 + [HOSTILE] * 2}),
         "replicate_ledger": pd.DataFrame({"sig_id": ids[:30], "profile_id": ids[:30], "reason": "missing"}),
         "apc": pd.DataFrame(
-            {"sig_id": ids, "n_replicates": 3, "apc": apc, "apc_null_p": 0.5 - apc / 2, "apc_fdr": 0.5 - apc / 2}
+            {
+                "sig_id": ids,
+                "spearman_q75": apc,
+                "cc_q75": apc + 0.02,
+                "n_replicates": 3,
+                "apc": apc,
+                "apc_null_p": 0.5 - apc / 2,
+                "apc_fdr": 0.5 - apc / 2,
+            }
         ).assign(reason=np.where(np.isnan(apc), "single replicate", "")),
         "values": {"general": values},
         "convergence": {"general": convergence},
@@ -172,6 +180,7 @@ def test_page_says_what_it_promises(found):
     assert "5 left out + 120 valued = 125 in the input" in text
     assert "and 10 more, see <code>replicate_ledger.tsv</code>" in text
     assert "R² rose by 0.050" in text and "n = 80" in text
+    assert re.search(r"differs from siginfo&#39;s cc_q75 by 0.020 \(median of \d+ signatures\), in 0.0% by", text)
     assert re.search(r"<code>seed</code></th><td><code>7</code>", text)
     assert "model.latent" in text and f"numpy {np.__version__}" in text
 
