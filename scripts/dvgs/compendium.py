@@ -32,6 +32,7 @@ OTHER_TYPE = "pert_type not selected"
 QC_FAILED = "qc_pass is not 1"
 NOT_USABLE = "NaN, infinity or -666 in the profile"
 MISSING = -666  # means "missing" in LINCS tables; no measurement is that low
+LARGE_COUNT = 20  # more than a z-score or a logarithm comes to
 COUNTS_PER_PROFILE = 1e4  # as scanpy's tutorials have it
 
 
@@ -168,10 +169,16 @@ def _copy(matrix, selected, columns, rows, counts, stop):
     usable = np.ones(len(row), bool)
     n_bad, first = 0, None
     progress = Progress("reading profiles", len(row))
-    for positions, values in matrix.blocks(np.arange(matrix.shape[1]) if counts else columns, row):
+    blocks = matrix.blocks(np.arange(matrix.shape[1]) if counts else columns, row)
+    for number, (positions, values) in enumerate(blocks):
         bad = ~np.isfinite(values) | (values == MISSING)
         if counts:
+            if (values < 0).any():
+                problem = f"negative values, in profile {matrix.profile_ids[positions[(values < 0).any(axis=1)][0]]!r}"
+                raise InputError(matrix.path, "input.counts", problem, "set it to false for values that are no counts")
             values = _log_counts(values)[:, columns]
+        elif number == 0 and _look_like_counts(values):
+            logger.warning("%s looks like raw counts; set input.counts to true if it is", matrix.path)
         if bad.any():
             n_bad += int(bad.sum())
             usable[place[positions[bad.any(axis=1)]]] = False
@@ -187,6 +194,10 @@ def _copy(matrix, selected, columns, rows, counts, stop):
             raise InputError(matrix.path, "select.bad_values", problem, "correct the matrix, or set it to drop")
         logger.warning("%s: %s; these profiles are left out", matrix.path, problem)
     return usable
+
+
+def _look_like_counts(values):
+    return values.max(initial=0) > LARGE_COUNT and (values >= 0).all() and (values == values.round()).all()
 
 
 def _log_counts(values):

@@ -242,6 +242,17 @@ def test_an_anndata_of_counts_is_normalised_as_scanpy_does(tmp_path, rng, kind):
     assert found.obs["sig_id"].tolist() == sorted(obs["sig_id"])  # replicates stand together
 
 
+def test_values_and_counts_are_told_apart(tmp_path, rng, caplog):
+    obs, var = (pd.DataFrame(index=[f"{kind}{i}" for i in range(5)]) for kind in "cg")
+    every = {"pert_types": None, "qc_pass": False, "genes": "all"}
+    ad.AnnData(rng.poisson(30, (5, 5)).astype(np.float32), obs, var).write_h5ad(tmp_path / "x.h5ad")
+    run(tmp_path / "x.h5ad", obs, var, **every)
+    assert "looks like raw counts; set input.counts to true" in caplog.text
+    ad.AnnData(rng.normal(size=(5, 5)).astype(np.float32), obs, var).write_h5ad(tmp_path / "x.h5ad")
+    with pytest.raises(InputError, match=r"input.counts: negative values, in profile 'c"):
+        run(tmp_path / "x.h5ad", obs, var, **every, counts=True)
+
+
 @pytest.mark.parametrize("suffix", [".gct", ".h5ad", ""])
 def test_other_files_hold_the_same_profiles(tmp_path, matrix, siginfo, geneinfo, suffix):
     expected, _ = run(write(tmp_path / "x.gctx", matrix), siginfo, geneinfo)

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from dvgs.errors import InputError
+from dvgs.gctx import write_gctx
 from dvgs.matrices import open_matrix
 from dvgs.sources import describe_profiles, describe_replicates, gene_table
 
@@ -31,6 +32,21 @@ def test_columns_get_the_names_that_the_workflow_knows(matrix):
     assert table["cell_iname"].tolist() == ["1", "2", "1"] and table["file_pert_id"].tolist() == ["x", "y", "z"]
     assert describe_profiles(matrix, {})["cell_iname"].tolist() == ["all"] * 3
     assert gene_table(matrix).index.tolist() == ["g", "h"]
+
+
+def test_a_folder_of_gctx_describes_its_profiles(tmp_path):
+    for name, donor in (("b", ["1", "1"]), ("a", ["2"])):
+        metadata = pd.DataFrame({"donor": donor})
+        write_gctx(
+            tmp_path / f"{name}.gctx",
+            np.ones((len(donor), 2)),
+            [f"{name}{d}" for d in range(len(donor))],
+            "gh",
+            metadata,
+        )
+    with open_matrix(tmp_path, "input.profiles") as matrix:
+        table = describe_profiles(matrix, {"replicate": "donor"})
+    assert table["sig_id"].to_dict() == {"a0": "2", "b0": "1", "b1": "1"}
 
 
 def test_a_column_that_is_not_there_is_named(matrix):

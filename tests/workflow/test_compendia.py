@@ -11,6 +11,7 @@ from cmapPy.pandasGEXpress.parse import parse
 from conftest import ROOT
 
 from dvgs.modz import modz
+from dvgs.simulation import simulate_release
 
 from .conftest import SMALL
 
@@ -42,6 +43,34 @@ def test_replicates_are_valued_and_collapsed_again(snakemake, tmp_path):
         replicates = cleaned[cleaned.obs["sig_id"] == sig_id]
         assert np.allclose(level5.data_df[sig_id], modz(replicates.X)[0], atol=1e-5)
         assert level5.col_metadata_df.loc[sig_id, "distil_ids"] == "|".join(replicates.obs_names)
+
+
+GEO = {"cell_iname": "cell_id", "cmap_name": "pert_iname", "distil_ids": "distil_id", "gene_id": "pr_gene_id"}
+
+
+def test_tables_as_geo_has_them(snakemake, tmp_path):
+    names = ["level4.gctx", "level5.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "compounds.txt"]
+    simulate_release(*[tmp_path / name for name in [*names, "truth.tsv", "profiles.tsv"]], n_signatures=60)
+    for name in ("siginfo.txt", "geneinfo.txt"):
+        table = pd.read_csv(tmp_path / name, sep="\t", dtype=str, keep_default_na=False).rename(columns=GEO)
+        if "feature_space" in table:
+            table["pr_is_lm"] = (table.pop("feature_space") == "landmark").astype(int)
+        table.drop(columns="qc_pass", errors="ignore").to_csv(tmp_path / f"{name}.gz", sep="\t", index=False)
+    files = {
+        "level5": "level5.gctx",
+        "level4": "level4.gctx",
+        "siginfo": "siginfo.txt.gz",
+        "geneinfo": "geneinfo.txt.gz",
+    }
+    config = {key: value for key, value in SMALL.items() if key != "simulation"} | {"input": files}
+    apc = "results/small/apc.parquet"
+    done = snakemake(tmp_path, config, "--", apc)
+    assert done.returncode == 1 and "select.qc_pass: the table has no column 'qc_pass'; set it to false" in done.stderr
+    done = snakemake(tmp_path, config | {"select": {"qc_pass": False}}, "--", apc)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pd.read_parquet(tmp_path / apc)["apc"].notna().sum() > 20
+    signatures = ad.read_h5ad(tmp_path / "results/small/signatures.h5ad")
+    assert signatures.n_vars == 978 and (signatures.obs["cell_iname"] != "").all()
 
 
 def test_cells_that_come_with_scanpy(snakemake, tmp_path):
