@@ -6,16 +6,15 @@ from scipy import sparse, stats
 PART = 1024  # profiles worked on at a time, so that float64 copies of them stay in cache
 
 
-def unit(values):
-    """Rows centred and scaled to unit norm, float64; rows without variance or with NaN come out as NaN."""
-    values = values.astype(np.float64)
-    largest = np.abs(values).max(axis=1, keepdims=True, initial=0)
-    values -= values.mean(axis=1, keepdims=True)
-    norm = np.sqrt(np.einsum("ij,ij->i", values, values))[:, None]
-    # A constant row leaves rounding errors of the mean behind; they are no variance.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values /= np.where(norm <= 1e-7 * largest, np.nan, norm)
-    return values
+def centre(values):
+    """Rows centred, float64, and one over their norms: 0 for a row without variance, NaN for one that is not finite."""
+    centred = values.astype(np.float64)
+    largest = np.maximum(values.max(axis=1), -values.min(axis=1)).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        centred -= centred.mean(axis=1, keepdims=True)
+    norm = np.sqrt(np.einsum("ij,ij->i", centred, centred))
+    constant = norm <= 1e-7 * largest  # what is left are rounding errors of the mean
+    return centred, np.divide(1, norm, out=np.where(constant, 0.0, np.nan), where=~constant & np.isfinite(norm))
 
 
 class GroupSums:
@@ -40,14 +39,14 @@ class GroupSums:
             self._add(positions, values)
 
     def _add(self, positions, values):
-        z = unit(values)
-        usable, finite = ~np.isnan(z).any(axis=1), np.isfinite(values).all(axis=1)
-        self.constant.extend(positions[~usable & finite])
-        self.not_finite.extend(positions[~finite])
-        local, group, _ = self._members(positions, usable)
+        centred, scale = centre(values)
+        self.constant.extend(positions[scale == 0])
+        self.not_finite.extend(positions[np.isnan(scale)])
+        local, group, _ = self._members(positions, scale > 0)
         groups, inverse = np.unique(group, return_inverse=True)
-        member = sparse.csr_array((np.ones(len(inverse)), (inverse, local)), shape=(len(groups), len(positions)))
-        self._sums[groups] += member @ np.where(usable[:, None], z, 0)
+        # The profiles are scaled as they are added: a sparse product leaves out those that are no member.
+        member = sparse.csr_array((scale[local], (inverse, local)), shape=(len(groups), len(positions)))
+        self._sums[groups] += member @ centred
         self.n_used[groups] += np.bincount(inverse, minlength=len(groups))
 
     def _members(self, positions, usable):
@@ -72,10 +71,10 @@ class GroupSums:
         """
         found = np.full(len(self._row), np.nan)
         for positions, values in _parts(blocks):
-            z = unit(values)
-            local, group, where = self._members(positions, ~np.isnan(z).any(axis=1))
+            centred, scale = centre(values)
+            local, group, where = self._members(positions, scale > 0)
             with np.errstate(invalid="ignore", divide="ignore"):
-                products = np.einsum("ij,ij->i", z[local], self._sums[group])
+                products = np.einsum("ij,ij->i", centred[local], self._sums[group]) * scale[local]
                 found[where] = (products - 1) / (self.n_used[group] - 1.0)
         known = np.isfinite(found)
         return self._group[known], self._row[known], found[known]

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from dvgs.errors import InputError
-from dvgs.h5ad import read_obs, write_h5ad
+from dvgs.files import written_whole
+from dvgs.h5ad import add_tables, create_x, fill_x, read_obs
 from dvgs.jobs import Progress, logger
-from dvgs.scratch import ScratchRows
+from dvgs.scratch import check_space
 from dvgs.values import MEASURES
 
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
@@ -129,8 +130,7 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
     counts, which are divided by their profile's sum, multiplied by 10,000 and put on a log(1 + x) scale.
 
     Rows are sorted by (signature and) profile id and genes by gene id; X is contiguous float32, `.obs` is the table,
-    `.var` that of the genes. Memory is one block of whole profiles and the tables, whatever the length of the file;
-    while it runs, the disk holds the selected matrix twice.
+    `.var` that of the genes. Memory is one block of whole profiles and the tables, whatever the length of the file.
     """
     for column in ["pert_type"] * (pert_types is not None) + ["qc_pass"] * qc_pass:
         if column not in table.columns:
@@ -146,18 +146,21 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
         selected = table.loc[selected].rename_axis("profile_id").sort_values(["sig_id", "profile_id"]).index
     n_input = len(selected) + len(ledger)
     gene_ids = matrix.gene_ids[columns]
-    size = 4 * len(selected) * len(columns)
-    with ScratchRows(Path(path).parent, (len(selected), len(columns)), np.float32, also=size) as rows:
-        usable = _copy(matrix, selected, columns, rows, counts, stop=bad_values == "stop")
-        if not usable.all():
+    check_space(Path(path).parent, 4 * len(selected) * len(columns))
+    with written_whole(path) as partial:
+        with create_x(partial, (len(selected), len(columns))) as rows:
+            usable = _copy(matrix, selected, columns, rows, counts, stop=bad_values == "stop")
             ledger = pd.concat([ledger, _ledger(selected[~usable], NOT_USABLE)], ignore_index=True)
             selected = selected[usable]
-        if len(selected) == 0:
-            reasons = ", ".join(f"{n} {reason}" for reason, n in ledger["reason"].value_counts().items())
-            raise InputError(matrix.path, "select", f"no profile is left ({reasons})", "loosen select in the config")
+            if len(selected) == 0:
+                why = ", ".join(f"{n} {reason}" for reason, n in ledger["reason"].value_counts().items())
+                raise InputError(matrix.path, "select", f"no profile is left ({why})", "loosen select in the config")
+            if not usable.all():  # an X cannot become shorter, so what stays is copied
+                with written_whole(partial) as shorter:
+                    fill_x(shorter, (len(selected), len(columns)), rows.blocks(usable))
         _check_account(selected, ledger, n_input)
         obs, var = _storable(table.loc[selected]), _storable(genes_table.reindex(gene_ids))
-        write_h5ad(path, rows.blocks(usable), obs, var, uns={"n_input": n_input})
+        add_tables(partial, obs, var, uns={"n_input": n_input})
     return ledger.sort_values("profile_id", ignore_index=True)
 
 

@@ -4,6 +4,7 @@ The matrix stands as (profiles x genes) at `/0/DATA/0/matrix`, gene ids at `/0/M
 at `/0/META/COL/id`, other metadata beside them (https://clue.io/connectopedia/gctx_format).
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -70,8 +71,16 @@ class GctxFile(Matrix):
         if len(self._buffer) < size:
             self._buffer = np.empty(size, self._matrix.dtype)
         block = self._buffer[:size].reshape(last - first, stop)
+        self._fetch_ahead(last, last - first)
         self._matrix.read_direct(block, np.s_[first:last, :stop])
         return block
+
+    def _fetch_ahead(self, first, n):
+        """Let the system read the next block while this one is worked on."""
+        if self._matrix.chunks is None and hasattr(os, "posix_fadvise"):
+            width = self._matrix.dtype.itemsize * self.shape[1]
+            start = self._matrix.id.get_offset() + first * width
+            os.posix_fadvise(self._file.id.get_vfd_handle(), start, n * width, os.POSIX_FADV_WILLNEED)
 
 
 def _why_closed(error):
@@ -108,12 +117,12 @@ def write_gctx(path, blocks, profile_ids, gene_ids, profiles=None, genes=None):
     with written_whole(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["version"] = np.bytes_("GCTX1.0")
         file.attrs["src"] = np.bytes_(Path(path).name)
-        write_rows(file.create_dataset(MATRIX, shape, np.float32), blocks)
+        _write_rows(file.create_dataset(MATRIX, shape, np.float32), blocks)
         _write_metadata(file.create_group(ROW), gene_ids, genes)
         _write_metadata(file.create_group(COL), profile_ids, profiles)
 
 
-def write_rows(dataset, blocks):
+def _write_rows(dataset, blocks):
     """Fill an HDF5 dataset with a matrix or with blocks of its rows; ValueError if they are not its shape."""
     if isinstance(blocks, np.ndarray):
         blocks = [blocks]

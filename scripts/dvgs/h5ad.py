@@ -1,12 +1,15 @@
 """AnnData files (.h5ad): read by blocks of whole profiles, and written without the matrix in memory."""
 
+import tempfile
+from pathlib import Path
+
 import anndata as ad
 import h5py
 import numpy as np
 
 from dvgs.files import written_whole
-from dvgs.gctx import write_rows
 from dvgs.matrix import Matrix, as_text
+from dvgs.scratch import Rows
 
 
 class H5adFile(Matrix):
@@ -42,20 +45,50 @@ class H5adFile(Matrix):
         return block if isinstance(block, np.ndarray) else block.toarray()
 
 
+def create_x(path, shape):
+    """Begin an .h5ad with its X, contiguous float32; return it as Rows, to be written in any order."""
+    with h5py.File(path, "w") as file:
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple(shape)
+        h5py.h5d.create(file.id, b"X", h5py.h5t.IEEE_F32LE, space, dcpl=layout)
+        file["X"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        offset = file["X"].id.get_offset()
+    return Rows(open(path, "r+b"), offset or 0, shape, np.float32)
+
+
+def fill_x(path, shape, blocks):
+    """Begin an .h5ad with blocks of rows, in order; ValueError unless they are as many as `shape` says."""
+    start = 0
+    with create_x(path, shape) as rows:
+        for block in blocks:
+            rows.write(np.arange(start, start + len(block)), block)
+            start += len(block)
+    if start != shape[0]:
+        raise ValueError(f"{start} rows for {shape}")
+
+
+def add_tables(path, obs, var, **parts):
+    """Give an .h5ad that has an X all else: obs and var, DataFrames; parts: `uns`, `obsm` and the like of AnnData."""
+    with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".partial.") as folder:
+        tables = Path(folder) / "tables.h5ad"
+        ad.AnnData(obs=obs, var=var, **parts).write_h5ad(tables)
+        with h5py.File(tables, "r") as source, h5py.File(path, "r+") as file:
+            file.attrs.update(source.attrs)
+            for name in set(source) - {"X"}:
+                source.copy(name, file)
+
+
 def write_h5ad(path, blocks, obs, var, **parts):
     """Write an .h5ad, whole or not at all.
 
     blocks: X, or an iterable of blocks of its rows, so that it need not be in memory; stored as contiguous float32.
-    obs, var: DataFrames. parts: `uns`, `obsm` and the like, as AnnData takes them.
+    obs, var, parts: as for add_tables.
     """
     with written_whole(path) as partial:
-        ad.AnnData(obs=obs, var=var, **parts).write_h5ad(partial)
-        with h5py.File(partial, "r+") as file:
-            if "X" in file:
-                del file["X"]
-            x = file.create_dataset("X", (len(obs), len(var)), np.float32)
-            x.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-            write_rows(x, blocks)
+        fill_x(partial, (len(obs), len(var)), [blocks] if isinstance(blocks, np.ndarray) else blocks)
+        add_tables(partial, obs, var, **parts)
 
 
 def read_obs(path):

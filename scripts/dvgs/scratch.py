@@ -12,19 +12,12 @@ from dvgs.errors import InputError
 BLOCK_BYTES = 64 * 2**20
 
 
-class ScratchRows:
-    """A table of n rows in a file without a name, which is gone when it is closed or the job is killed.
+class Rows:
+    """A table of numbers in an open file, from an offset on. shape: (rows, columns). A context manager."""
 
-    folder: where it lies. shape: (rows, columns). Raises InputError where the disk has no room for it and for `also`
-    bytes more. A context manager.
-    """
-
-    def __init__(self, folder, shape, dtype, also=0):
-        self.shape, self._dtype = shape, np.dtype(dtype)
+    def __init__(self, file, offset, shape, dtype):
+        self.shape, self._file, self._offset, self._dtype = shape, file, offset, np.dtype(dtype)
         self._width = shape[1] * self._dtype.itemsize
-        check_space(folder, shape[0] * self._width + also)
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        self._file.truncate(shape[0] * self._width)
 
     def __enter__(self):
         return self
@@ -34,11 +27,13 @@ class ScratchRows:
 
     def write(self, places, rows):
         """Put rows (n, columns) at the given places, each place once."""
-        order = np.argsort(places)
-        places, rows = places[order], np.ascontiguousarray(rows[order], self._dtype)
+        if (np.diff(places) < 0).any():
+            order = np.argsort(places)
+            places, rows = places[order], rows[order]
+        rows = np.ascontiguousarray(rows, self._dtype)
         starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)  # neighbours are written together
         for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
-            self._write_at(int(places[start]) * self._width, memoryview(rows[start:stop]).cast("B"))
+            self._write_at(self._offset + int(places[start]) * self._width, memoryview(rows[start:stop]).cast("B"))
 
     def _write_at(self, offset, data):
         while len(data):
@@ -54,8 +49,21 @@ class ScratchRows:
 
     def read(self, start, stop):
         """Rows [start, stop)."""
-        self._file.seek(start * self._width)
+        self._file.seek(self._offset + start * self._width)
         return np.fromfile(self._file, self._dtype, (stop - start) * self.shape[1]).reshape(-1, self.shape[1])
+
+
+class ScratchRows(Rows):
+    """Rows in a file without a name in a folder, which is gone when it is closed or the job is killed.
+
+    Raises InputError where the disk has no room for it and for `also` bytes more.
+    """
+
+    def __init__(self, folder, shape, dtype, also=0):
+        size = shape[0] * shape[1] * np.dtype(dtype).itemsize
+        check_space(folder, size + also)
+        super().__init__(tempfile.TemporaryFile(dir=folder), 0, shape, dtype)  # noqa: SIM115, it is closed on leaving
+        self._file.truncate(size)
 
 
 def check_space(folder, needed):
