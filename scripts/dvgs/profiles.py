@@ -1,38 +1,50 @@
 """Profiles read from an .h5ad when asked for, with their genes scaled; needs h5py alone, not AnnData."""
 
+import os
+
 import h5py
 import numpy as np
 import pandas as pd
 
+from dvgs.scratch import runs
+
 SLAB = 8192  # profiles read at a time
+LARGEST_IN_MEMORY = 1 << 30  # bytes of profiles to train on
 
 
 class Profiles:
     """Rows of the matrix of an .h5ad, scaled, read when asked for.
 
     path: an .h5ad whose X is contiguous float32 (h5ad.write_h5ad). scaling: DataFrame with `mean` and `sd` by gene
-    (fit_scaling), or None for profiles as they are. The file is mapped into memory: the system keeps as much of it
-    there as there is room for.
+    (fit_scaling), or None for profiles as they are.
     """
 
     def __init__(self, path, scaling=None):
         with h5py.File(path, "r") as file:
-            x = file["X"]
-            self._x = np.asarray(np.memmap(path, x.dtype, "r", x.id.get_offset(), x.shape))
+            self.shape, self._offset = file["X"].shape, file["X"].id.get_offset()
+        self._file = open(path, "rb")  # noqa: SIM115, as long as this lives
         self._scaling = None if scaling is None else [scaling[name].to_numpy(np.float32) for name in ("mean", "sd")]
 
-        self.shape = self._x.shape
-
     def __len__(self):
-        return len(self._x)
+        return self.shape[0]
 
     def rows(self, rows):
         """The profiles at positions `rows`, an integer array of any shape, as float32 of shape (*rows.shape, genes)."""
-        found = np.take(self._x, rows, axis=0)
+        rows = np.asarray(rows)
+        found = np.empty((*rows.shape, self.shape[1]), np.float32)
+        flat, places = found.reshape(-1, self.shape[1]), rows.ravel()
+        for start, stop in runs(places):
+            self._read(flat[start:stop], places[start])
         if self._scaling:
             found -= self._scaling[0]
             found /= self._scaling[1]
         return found
+
+    def _read(self, block, row):
+        offset, left = self._offset + int(row) * 4 * self.shape[1], memoryview(block).cast("B")
+        while len(left):  # one read ends after 2 GB at most
+            n = os.preadv(self._file.fileno(), [left], offset)
+            offset, left = offset + n, left[n:]
 
     def blocks(self, rows=None):
         """Yield (rows, profiles) some at a time, of increasing positions `rows` or of all."""
@@ -48,8 +60,9 @@ class Profiles:
         return torch.from_numpy(self.rows(rows)).to(device)
 
     def for_training(self, rows, device):
-        """The profiles at positions `rows` to train on: a tensor on a GPU, else what reads each batch from the file."""
-        return Batches(self, rows) if device.type == "cpu" else self.tensor(rows, device)
+        """The profiles at positions `rows` to train on: a tensor, or, of many, what reads each batch from the file."""
+        large = device.type == "cpu" and 4 * len(rows) * self.shape[1] > LARGEST_IN_MEMORY
+        return Batches(self, rows) if large else self.tensor(rows, device)
 
 
 class Batches:

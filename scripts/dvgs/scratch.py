@@ -12,6 +12,12 @@ from dvgs.errors import InputError
 BLOCK_BYTES = 64 * 2**20
 
 
+def runs(places):
+    """(start, stop) of each run of neighbours among places, which a file takes and gives at once."""
+    starts = np.flatnonzero(np.diff(places, prepend=-2) != 1).tolist()
+    return zip(starts, [*starts[1:], len(places)], strict=True) if starts else ()
+
+
 class Rows:
     """A table of numbers in an open file, from an offset on. shape: (rows, columns). A context manager."""
 
@@ -31,8 +37,7 @@ class Rows:
             order = np.argsort(places)
             places, rows = places[order], rows[order]
         rows = np.ascontiguousarray(rows, self._dtype)
-        starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)  # neighbours are written together
-        for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
+        for start, stop in runs(places):
             self._write_at(self._offset + int(places[start]) * self._width, memoryview(rows[start:stop]).cast("B"))
 
     def _write_at(self, offset, data):

@@ -170,10 +170,12 @@ def test_no_scaling_leaves_profiles_as_they_are(stored):
     assert profiles.rows(np.array([], int)).shape == (0, 6)
 
 
-def test_training_reads_batches_as_from_a_tensor(stored, rng):
+def test_training_reads_batches_as_from_a_tensor(stored, rng, monkeypatch):
     path, _ = stored
     scaling = fit_scaling(path, np.arange(50), "zscore")
     rows = rng.permutation(50)[:30]
+    assert torch.is_tensor(Profiles(path, scaling).for_training(rows, torch.device("cpu")))
+    monkeypatch.setattr("dvgs.profiles.LARGEST_IN_MEMORY", 30)
     batches = Profiles(path, scaling).for_training(rows, torch.device("cpu"))
     whole = Profiles(path, scaling).tensor(rows, "cpu")
     assert batches.shape == whole.shape == (30, 6) and len(batches) == 30
