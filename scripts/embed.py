@@ -31,7 +31,9 @@ def lay_out(latent, rng, seed, target):
     rows = np.arange(n) if n <= MOST else np.sort(rng.choice(n, MOST, replace=False))
     logging.getLogger("dvgs").info("UMAP of %d of %d profiles, target %s", len(rows), n, target)
     data = ad.AnnData(latent[rows])
-    sc.pp.neighbors(data, use_rep="X", n_neighbors=min(15, len(rows) - 1), random_state=seed)
+    # Exact neighbours, for what scanpy takes by default for many profiles is as fast here and fails in some versions.
+    n_neighbors = min(15, len(rows) - 1)
+    sc.pp.neighbors(data, use_rep="X", n_neighbors=n_neighbors, transformer="sklearn", random_state=seed)
     sc.tl.umap(data, random_state=seed)
     umap = np.full((n, 2), np.nan, np.float32)
     umap[rows] = data.obsm["X_umap"]
