@@ -167,7 +167,10 @@ def apc_figure(apc, significant):
     panel.hist(parts, bins, stacked=True, color=[COLOURS["apc"], "#BBBBBB"], label=labels)
     median = apc["apc"].median()
     panel.axvline(median, color="black", linestyle="--", label=f"median, {median:.3f}")
-    panel.set(xlabel="APC (average Pearson correlation of a signature's replicates)", ylabel="signatures")
+    single = apc.columns[0] != "sig_id"
+    meaning = "of a replicate with its siblings" if single else "of a signature's replicates"
+    ylabel = "replicates" if single else "signatures"
+    panel.set(xlabel=f"APC (average Pearson correlation {meaning})", ylabel=ylabel)
     panel.legend()
     return figure
 
