@@ -1,6 +1,7 @@
 """Where to compute, and how exactly."""
 
 import ctypes
+import os
 import sys
 from contextlib import contextmanager
 
@@ -12,14 +13,23 @@ PRECISIONS = ("float32", "tf32", "bf16")
 
 
 def pick_device(name):
-    """The torch device for "auto" (CUDA where there is one), "cpu" or "cuda"."""
+    """The torch device for "auto" (CUDA where there is one), "cpu" or "cuda".
+
+    A job on a cluster takes the GPU that it was given, even where it sees more, so "auto" is "cpu" in one given none.
+    """
     if name not in ("auto", "cpu", "cuda"):
         raise InputError("config", "device", f"{name} is not known", "say auto, cpu or cuda")
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if _given_gpu() and torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("config", "device", "torch finds no CUDA device here", "say auto or cpu")
+        raise InputError("config", "device", "torch finds no CUDA device here", "say auto or cpu, or give jobs a GPU")
     return torch.device(name)
+
+
+def _given_gpu():
+    """Whether GPUs in sight are ours: outside of SLURM any, within it those that it names."""
+    named = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+    return "SLURM_JOB_ID" not in os.environ or any(os.environ.get(name) for name in named)
 
 
 def seed_device(device, seed):

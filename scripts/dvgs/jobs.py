@@ -1,6 +1,7 @@
 """What every job does around its work: a log that a person can read, progress, and errors in one line."""
 
 import logging
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ def job(snakemake):
 
         sys.modules["torch"].set_num_threads(snakemake.threads)
         keep_freed_memory()
+    if "SLURM_JOB_ID" in os.environ:
+        where = [os.environ.get(name, "none") for name in ("SLURM_JOB_ID", "SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES")]
+        logger.info("SLURM job %s on node %s, GPU %s", *where)
     started = time.monotonic()
     try:
         yield

@@ -22,7 +22,7 @@ rule clean:
     threads: config["threads"]
     resources:
         mem_mb=memory(2000, 4),
-        runtime=minutes(480),
+        runtime=minutes(30, 150),
     params:
         similarity=config["score"]["similarity"],
         cutoff=CUTOFF,
@@ -54,7 +54,7 @@ if KIND == "level4":
         threads: 1
         resources:
             mem_mb=memory(3000, 0),
-            runtime=minutes(120),
+            runtime=minutes(15, 30),
         script:
             "../../scripts/collapse.py"
 
@@ -74,7 +74,7 @@ rule embed:
     threads: 1
     resources:
         mem_mb=memory(2000, 3),
-        runtime=minutes(240),
+        runtime=minutes(30, 40),
     params:
         targets=TARGETS,
         seed=config["seed"],

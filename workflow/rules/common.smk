@@ -4,6 +4,7 @@ from pathlib import Path
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent.parent
 sys.path.insert(0, str(HOME / "scripts"))
 
+from dvgs.cluster import remedies
 from dvgs.configuration import (
     NEEDED,
     check_config,
@@ -53,6 +54,8 @@ def memory(base, factor=1):
     )
 
 
-def minutes(base):
-    """runtime, more with every attempt."""
-    return lambda wildcards, attempt: base * attempt
+def minutes(base, per_gb=0):
+    """runtime: a base and a share for each GB of input, more with every attempt."""
+    return lambda wildcards, input, attempt: int(
+        (base + per_gb * input.size_mb / 1000) * attempt
+    )

@@ -16,7 +16,7 @@ rule trace_curve:
     threads: config["threads"]
     resources:
         mem_mb=memory(2000, 3),
-        runtime=minutes(480),
+        runtime=minutes(30, 150),
     params:
         similarity=config["score"]["similarity"],
         methods=METHODS,

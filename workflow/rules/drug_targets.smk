@@ -23,7 +23,7 @@ if "compoundinfo" in INPUT:
         threads: config["threads"]
         resources:
             mem_mb=memory(3000, 4),
-            runtime=minutes(480),
+            runtime=minutes(30, 150),
         params:
             similarity=config["score"]["similarity"],
             settings=config["drug_targets"],

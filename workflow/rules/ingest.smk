@@ -24,7 +24,7 @@ rule ingest:
     threads: 1
     resources:
         mem_mb=memory(4000, 0),
-        runtime=minutes(60),
+        runtime=minutes(15, 3),
     params:
         kind=KIND,
         select=config["select"],
@@ -54,7 +54,7 @@ rule compute_apc:
     threads: 1
     resources:
         mem_mb=memory(2000, 0.1),
-        runtime=minutes(120),
+        runtime=minutes(15, 2),
     params:
         null_groups=config["apc"]["null_groups"],
         null_within=config["apc"]["null_within"],

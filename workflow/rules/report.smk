@@ -19,7 +19,7 @@ rule correlate:
     threads: 1
     resources:
         mem_mb=memory(1000, 1),
-        runtime=minutes(60),
+        runtime=minutes(15, 15),
     params:
         similarity=config["score"]["similarity"],
         bootstrap=config["statistics"]["bootstrap"],
@@ -97,7 +97,7 @@ rule write_report:
     threads: 1
     resources:
         mem_mb=memory(2000, 0.5),
-        runtime=minutes(30),
+        runtime=minutes(15, 5),
     params:
         config=config,
         targets=TARGETS,

@@ -14,7 +14,7 @@ rule draw_split:
     threads: 1
     resources:
         mem_mb=memory(1000, 0.5),
-        runtime=minutes(10),
+        runtime=minutes(10, 5),
     params:
         target=lambda wildcards: config["targets"][wildcards.target],
         scale=config["scale"],

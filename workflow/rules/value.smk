@@ -15,7 +15,7 @@ rule train_trajectory:
     threads: config["threads"]
     resources:
         mem_mb=memory(2000, 0.5),
-        runtime=minutes(60),
+        runtime=minutes(30, 20),
     params:
         model=config["model"],
         trajectory=config["trajectory"],
@@ -43,7 +43,7 @@ rule score_shard:
     threads: config["threads"]
     resources:
         mem_mb=memory(3000, 0),
-        runtime=minutes(240),
+        runtime=minutes(30, 30),
     params:
         n_shards=len(SHARDS),
         precision=config["precision"],
@@ -71,7 +71,7 @@ rule gather_values:
     threads: 1
     resources:
         mem_mb=memory(1000, 4),
-        runtime=minutes(10),
+        runtime=minutes(5, 5),
     script:
         "../../scripts/gather_values.py"
 
@@ -95,7 +95,7 @@ rule value_baselines:
     threads: config["threads"]
     resources:
         mem_mb=memory(2000, 6),
-        runtime=minutes(30),
+        runtime=minutes(15, 10),
     params:
         seed=config["seed"],
     script:

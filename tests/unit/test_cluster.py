@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from dvgs.cluster import remedies
+from dvgs.devices import pick_device
+from dvgs.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "said, setting",
+    [
+        ("sbatch: error: Batch job submission failed: Invalid partition name specified", "slurm_partition"),
+        ("The given account nope appears to be invalid. Available accounts:\nlab", "slurm_account"),
+        ("Invalid account or account/partition combination specified", "slurm_account"),
+        ("Batch job submission failed: Requested node configuration is not available", "set-resources"),
+        ("Batch job submission failed: Requested time limit is invalid", "set-resources"),
+        ("Batch job submission failed: Invalid qos specification", "slurm-qos"),
+    ],
+)
+def test_refusal_names_the_setting(said, setting):
+    (remedy,) = remedies(f"Error in rule ingest:\n    message: SLURM sbatch failed. {said}\n{said} again")
+    assert isinstance(remedy, InputError) and remedy.field == setting
+
+
+def test_job_that_printed_nothing(tmp_path):
+    log = "log: logs/a/ingest.log, {}/7.log (check log file(s) for error details)\n"
+    (tmp_path / "7.log").touch()
+    assert remedies(log.format(tmp_path)) == []
+    (remedy,) = remedies(log.format(tmp_path) + log.format(tmp_path / "elsewhere"))
+    assert "file system that all nodes share" in str(remedy)
+
+
+@pytest.mark.parametrize(
+    "given, device",
+    [
+        ({}, "cuda"),  # no cluster
+        ({"SLURM_JOB_ID": "7"}, "cpu"),
+        ({"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": ""}, "cpu"),
+        ({"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1"}, "cuda"),
+    ],
+)
+def test_job_takes_no_gpu_that_it_was_not_given(monkeypatch, given, device):
+    for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto").type == device
+    assert pick_device("cpu").type == "cpu"
