@@ -21,7 +21,7 @@ rule clean:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=memory(2000, 4),
+        mem_mb=memory(3000, 1.5),
         runtime=minutes(30, 150),
     params:
         similarity=config["score"]["similarity"],
@@ -73,7 +73,7 @@ rule embed:
         "../../envs/dvgs.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 3),
+        mem_mb=memory(2500, 0.5),
         runtime=minutes(30, 40),
     params:
         targets=TARGETS,

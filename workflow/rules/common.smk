@@ -47,11 +47,14 @@ wildcard_constraints:
     shard=r"\d+",
 
 
-def memory(base, factor=1):
-    """mem_mb: a base and a multiple of the input's size, more with every attempt."""
-    return lambda wildcards, input, attempt: int(
-        (base + factor * input.size_mb) * attempt
-    )
+def memory(base, factor=1, of=None):
+    """mem_mb: a base and a multiple of the size of the input, or of one of its files, more with every attempt."""
+
+    def mem_mb(wildcards, input, attempt):
+        size = Path(input[of]).stat().st_size / 1e6 if of else input.size_mb
+        return int((base + factor * size) * attempt)
+
+    return mem_mb
 
 
 def minutes(base, per_gb=0):

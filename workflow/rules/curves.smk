@@ -15,7 +15,7 @@ rule trace_curve:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=memory(2000, 3),
+        mem_mb=memory(2500, 1.2),
         runtime=minutes(30, 150),
     params:
         similarity=config["score"]["similarity"],

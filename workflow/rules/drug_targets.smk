@@ -22,7 +22,7 @@ if "compoundinfo" in INPUT:
             "../../envs/dvgs.yaml"
         threads: config["threads"]
         resources:
-            mem_mb=memory(3000, 4),
+            mem_mb=memory(3000, 1.2),
             runtime=minutes(30, 150),
         params:
             similarity=config["score"]["similarity"],

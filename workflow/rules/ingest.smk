@@ -53,7 +53,7 @@ rule compute_apc:
         "../../envs/dvgs.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 0.1),
+        mem_mb=memory(2000, 2, "signatures"),
         runtime=minutes(15, 2),
     params:
         null_groups=config["apc"]["null_groups"],

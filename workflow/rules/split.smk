@@ -13,7 +13,7 @@ rule draw_split:
         "../../envs/dvgs.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1000, 0.5),
+        mem_mb=memory(1500, 0.2),
         runtime=minutes(10, 5),
     params:
         target=lambda wildcards: config["targets"][wildcards.target],

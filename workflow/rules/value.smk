@@ -14,7 +14,7 @@ rule train_trajectory:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=memory(2000, 0.5),
+        mem_mb=memory(2500, 0.1),
         runtime=minutes(30, 20),
     params:
         model=config["model"],
@@ -94,7 +94,7 @@ rule value_baselines:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=memory(2000, 6),
+        mem_mb=memory(2500, 0.2),
         runtime=minutes(15, 10),
     params:
         seed=config["seed"],
