@@ -93,7 +93,7 @@ def test_truncated_file(tmp_path, name):
 def test_adult_in_another_form(tmp_path, label, age):
     write_adult(tmp_path)
     (tmp_path / "adult.data").write_text(PERSON.replace("39", age) + label)
-    with pytest.raises(InputError, match="adult.data"):
+    with pytest.raises(InputError, match=r"adult\.data"):
         read_public_data("adult", tmp_path)
 
 
