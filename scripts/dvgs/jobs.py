@@ -69,7 +69,7 @@ class Progress:
         if self._done > n and now - self._last >= PROGRESS_SECONDS:  # the first round also warms up
             self._last = now
             left = (now - self._start) / self._done * (self._total - self._done)
-            logger.info("%s: %s, about %s left", self._what, self._amount(now - self._start), _duration(left))
+            logger.info("%s: %s, about %s left", self._what, self._amount(now - self._start), duration(left))
 
     def _amount(self, seconds):
         return f"{self._done} of {self._total}"
@@ -96,7 +96,8 @@ def readable_size(n_bytes):
     return f"{n_bytes:.3g} TB"
 
 
-def _duration(seconds):
+def duration(seconds):
+    """Seconds as a person says them."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

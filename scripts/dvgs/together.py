@@ -3,9 +3,12 @@
 from collections import defaultdict
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from dvgs.devices import fork_random, seed_device
 from dvgs.models import Autoencoder
+from dvgs.seeds import derive_seed
 from dvgs.training import _batches, fit, make_optimizer
 
 MOST_PRODUCTS = 100_000_000  # multiplications of a forward pass up to which stacking was faster on two cores
@@ -18,7 +21,7 @@ def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, 
     models: modules on x's device that differ in nothing but their parameters; they are trained in place. x, y: tensors
     shared by all, as for `fit`. loss(prediction, y): one loss per sample. rows: per model the samples it is
     trained on, integers, a tensor on the CPU or an array. seeds: per model an int, which shuffles its epochs.
-    Models that are more than Linear layers and activations (dropout, buffers) are trained one by one, by `fit`.
+    Models of more than Linear layers, activations, dropout and norms of a sample are trained one by one, by `fit`.
     Returns models. Raises ValueError if models, rows and seeds are not equally many, RuntimeError if shapes differ.
     """
     alike = defaultdict(list)  # fewer rows than batch_size are batches of another length
@@ -41,14 +44,16 @@ def _fit_stacked(group, loss, x, y, *, steps, batch_size, learning_rate):
     stacked = nn.Sequential(*map(_stack, zip(*map(_layers, models), strict=True)))
     optimizer = make_optimizer(stacked, learning_rate)
     orders = [_batches(len(own), batch_size, seed) for own, seed in zip(rows, seeds, strict=True)]
-    for _ in range(steps):
-        drawn = torch.stack([own[next(order)] for own, order in zip(rows, orders, strict=True)]).to(x.device)
-        optimizer.zero_grad()
-        batch = x[drawn]
-        prediction, target = stacked(batch).flatten(0, 1), (batch if y is x else y[drawn]).flatten(0, 1)
-        # The sum of the models' mean losses gives each its own gradient.
-        (loss(prediction, target).sum() / drawn.shape[1]).backward()
-        optimizer.step()
+    with fork_random(x.device):
+        for step in range(steps):
+            drawn = torch.stack([own[next(order)] for own, order in zip(rows, orders, strict=True)]).to(x.device)
+            optimizer.zero_grad()
+            batch = x[drawn]
+            _draw_masks(stacked, seeds, step, batch)
+            prediction, target = stacked(batch).flatten(0, 1), (batch if y is x else y[drawn]).flatten(0, 1)
+            # The sum of the models' mean losses gives each its own gradient.
+            (loss(prediction, target).sum() / drawn.shape[1]).backward()
+            optimizer.step()
     for trained, layers in zip(stacked, zip(*map(_layers, models), strict=True), strict=True):
         if isinstance(trained, _Linears):
             trained.copy_to(layers)
@@ -64,11 +69,11 @@ def _layers(model):
 
 
 def _is_plain(model):
-    """Whether a model is Linear layers and activations, each with parameters of its own that are all trained."""
+    """Whether a model is layers that can be stacked, each with parameters of its own that are all trained."""
     layers = _layers(model)
     parameters = [p for layer in layers for p in layer.parameters()]
     return (
-        all(type(layer) in ELEMENTWISE or _is_plain_linear(layer) for layer in layers)
+        all(type(layer) in ELEMENTWISE or _is_plain_linear(layer) or _is_of_samples(layer) for layer in layers)
         and all(p.requires_grad for p in parameters)
         and len(set(parameters)) == len(parameters)
     )
@@ -79,8 +84,51 @@ def _is_plain_linear(layer):
     return type(layer) is nn.Linear and layer.state_dict().keys() <= {"weight", "bias"}
 
 
+def _is_of_samples(layer):
+    """A norm of single samples without parameters, or dropout."""
+    if type(layer) is nn.LayerNorm:
+        return not layer.elementwise_affine and len(layer.normalized_shape) == 1
+    return type(layer) is nn.Dropout and not layer.inplace
+
+
 def _stack(layers):
-    return _Linears(layers) if type(layers[0]) is nn.Linear else layers[0]
+    first = layers[0]
+    if type(first) is nn.Dropout and first.training and first.p > 0:
+        return _Dropouts(first.p)
+    return _Linears(layers) if type(first) is nn.Linear else first
+
+
+def _draw_masks(stacked, seeds, step, batch):
+    """Give every dropout the masks that `fit` would draw in this step, by the seed of each model."""
+    dropouts = [layer for layer in stacked if isinstance(layer, _Dropouts)]
+    if not dropouts:
+        return
+    different = list(dict.fromkeys(seeds))  # models of one seed share their masks, which are drawn once
+    drawn = []
+    for seed in different:
+        seed_device(batch.device, derive_seed(seed, "step", step))
+        width, masks = batch.shape[2], []
+        for layer in stacked:
+            if isinstance(layer, _Linears):
+                width = layer.weight.shape[2]
+            elif isinstance(layer, _Dropouts):
+                masks.append(F.dropout(batch.new_ones(batch.shape[1], width), layer.p))
+        drawn.append(masks)
+    which = [different.index(seed) for seed in seeds]
+    for layer, masks in zip(dropouts, zip(*drawn, strict=True), strict=True):
+        layer.masks = torch.stack(masks)[which] if len(different) > 1 else masks[0]
+
+
+class _Dropouts(nn.Module):
+    """The dropout of k models; `masks`, (k, batch, width) or (batch, width) for all alike, are drawn before a step."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+        self.masks = None
+
+    def forward(self, x):
+        return x * self.masks
 
 
 class _Linears(nn.Module):

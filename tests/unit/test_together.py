@@ -119,14 +119,15 @@ class Reversed(nn.Sequential):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: make_classifier(1, nn.Dropout(0.5)),
+        lambda: make_classifier(1, nn.Dropout1d(0.5)),
+        lambda: make_classifier(1, nn.LayerNorm(7, dtype=torch.float64)),
         lambda: make_classifier(1, nn.BatchNorm1d(7)),
         lambda: Reversed(nn.Linear(5, 2)).double(),
         make_tied,
         make_frozen,
         make_normed,
     ],
-    ids=["dropout", "buffers", "own forward", "tied", "frozen", "weight norm"],
+    ids=["other dropout", "norm with parameters", "buffers", "own forward", "tied", "frozen", "weight norm"],
 )
 def test_other_models_are_trained_one_by_one(rng, labelled, stacked, make):
     rows = draw_rows(rng, 40, 40, 40)
@@ -147,6 +148,34 @@ def test_layers_that_are_stacked(rng, labelled, stacked, model):
     models = [copy.deepcopy(model).double() for _ in range(2)]
     assert difference(models, cross_entropy, *labelled, draw_rows(rng, 40, 50), seeds=[1, 2]) < 1e-12
     assert stacked == [2]
+
+
+@pytest.mark.parametrize("seeds", [[5, 5, 5, 5], [5, 1, 5, 2]], ids=["one seed", "seeds"])
+def test_each_model_drops_out_what_it_would_alone(rng, labelled, stacked, seeds):
+    parts = (
+        nn.Dropout(0.5),
+        nn.LayerNorm(7, elementwise_affine=False),
+        nn.Linear(7, 6),
+        nn.Dropout(0.2),
+        nn.Linear(6, 7),
+    )
+    models = [make_classifier(k, *copy.deepcopy(parts)) for k in range(4)]
+    rows = draw_rows(rng, 40, 50, 16, 60)
+    assert difference(models, cross_entropy, *labelled, rows, seeds) < 1e-12
+    assert stacked == [4]
+
+
+def test_dropout_in_evaluation_mode_drops_nothing(rng, labelled, stacked):
+    models = [make_classifier(k, nn.Dropout(0.5)).eval() for k in range(2)]
+    assert difference(models, cross_entropy, *labelled, draw_rows(rng, 40, 50), seeds=[1, 2]) < 1e-12
+    assert stacked == [2]
+
+
+def test_stacked_training_leaves_the_random_state(rng, labelled):
+    models = [make_classifier(k, nn.Dropout(0.5)) for k in range(2)]
+    state = torch.get_rng_state()
+    fit_together(models, cross_entropy, *labelled, draw_rows(rng, 40, 50), **TRAINING, seeds=[1, 2])
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_models_rows_and_seeds_are_equally_many(labelled):

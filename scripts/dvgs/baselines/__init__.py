@@ -1,6 +1,8 @@
 """Other ways to value profiles. One method a file; each gives one number per profile, more is better.
 
-`METHODS` names them; a method is a function value(evidence) -> (n,) float64, NaN where it has no answer.
+A method is a function value(evidence) -> (n,) float64, NaN where it has no answer. `METHODS` names those for the
+profiles of a compendium, whose evidence is read from files. `studies.METHODS` names those for the samples of a
+`tasks.Task`, which is in memory and can be trained on; random, profile_norm and reconstruction_error take both.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,6 +26,10 @@ class Evidence:
     blocks: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
     reconstruct: Callable[[np.ndarray, np.ndarray], np.ndarray]
     rng: np.random.Generator
+
+    @property
+    def n(self):
+        return len(self.apc)
 
 
 METHODS = {

@@ -7,4 +7,4 @@ Whatever beats it has found something; whatever does not is an expensive way to 
 
 
 def value(evidence):
-    return evidence.rng.random(len(evidence.apc))
+    return evidence.rng.random(evidence.n)

@@ -1,0 +1,97 @@
+"""Data valuation by reinforcement learning (DVRL; Yoon, Arik and Pfister 2020, arXiv 1909.11671).
+
+    v_i = h_φ(x_i, y_i, m_i),   φ ← φ + β (V(s) - δ) ∇_φ log π_φ(s),   s_i ~ Bernoulli(h_φ(x_i, y_i, m_i))
+
+An estimator h says with which probability a sample is selected; a predictor is trained on the selection s, its score
+on the target V(s), less a moving average δ of what came before, is the reward (REINFORCE). m is how far off a model
+trained on the target alone is: |one-hot(y) - predicted probabilities|, or the loss where there are no classes. A mean
+probability outside [.1, .9] is punished.
+
+Caveats: one number rewards thousands of choices, so runs differ and the estimator may select all or hardly anything;
+each of the outer iterations trains a predictor. As in the authors' program, it starts from the same weights each time.
+Published settings: 2,000 outer iterations at 1e-2, 100 inner steps at 1e-3 in batches of 256.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dvgs.coalitions import check_hours
+from dvgs.devices import fork_random
+from dvgs.jobs import Progress
+from dvgs.resuming import Kept
+from dvgs.seeds import derive_seed
+from dvgs.tasks import predict
+from dvgs.training import fit, make_optimizer
+
+WINDOW = 20  # of the moving average
+EXPLORED, PENALTY = 0.9, 1e3
+
+
+class Estimator(nn.Module):
+    """Probabilities (n,) of samples: a perceptron of x and y, which m joins near its end."""
+
+    def __init__(self, n_features, n_marginals, hidden=100, combined=10):
+        super().__init__()
+        sizes = [n_features, hidden, hidden, hidden]
+        layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
+        self.samples = nn.Sequential(*layers, nn.Linear(hidden, combined), nn.ReLU())
+        self.together = nn.Sequential(nn.Linear(combined + n_marginals, combined), nn.ReLU(), nn.Linear(combined, 1))
+
+    def forward(self, samples, marginals):
+        return self.together(torch.cat([self.samples(samples), marginals], dim=1))[:, 0].sigmoid()
+
+
+def value(task, *, outer=2000, inner=100, outer_batch=2000, batch_size=256, learning_rate=1e-2, inner_rate=1e-3):
+    check_hours(task, "dvrl", outer, steps=inner, batch_size=batch_size)
+    training = {"steps": inner, "batch_size": batch_size, "learning_rate": inner_rate}
+    samples, marginals = _describe(task, training)
+    with fork_random(task.device):
+        torch.manual_seed(derive_seed(task.seed, "estimator"))
+        estimator = Estimator(samples.shape[1], marginals.shape[1]).to(task.device)
+    optimizer = make_optimizer(estimator, learning_rate)
+    kept = Kept(task, "dvrl", training | {"outer": outer, "outer_batch": outer_batch, "rate": learning_rate})
+    if state := kept.load():
+        estimator.load_state_dict(state["estimator"])
+        optimizer.load_state_dict(state["optimizer"])
+        first, baseline = state["next"], state["baseline"]
+    else:
+        first, baseline = 0, _reward(task, torch.arange(task.n), training, "baseline")
+    progress = Progress("DVRL, outer iterations", outer - first)
+    for iteration in range(first, outer):
+        draw = torch.Generator().manual_seed(derive_seed(task.seed, "dvrl", iteration))
+        batch = torch.randperm(task.n, generator=draw)[:outer_batch]
+        p = estimator(samples[batch], marginals[batch]).clamp(1e-6, 1 - 1e-6)
+        chosen = torch.rand(len(batch), generator=draw) < p.detach().cpu()
+        score = _reward(task, batch[chosen], training, iteration)
+        log_likelihood = torch.where(chosen.to(task.device), p, 1 - p).log().sum()
+        penalty = PENALTY * (F.relu(p.mean() - EXPLORED) + F.relu(1 - EXPLORED - p.mean()))
+        optimizer.zero_grad()
+        (penalty - (score - baseline) * log_likelihood).backward()
+        optimizer.step()
+        baseline += (score - baseline) / WINDOW
+        networks = {"estimator": estimator.state_dict(), "optimizer": optimizer.state_dict()}
+        kept.save({"next": iteration + 1, "baseline": baseline, **networks})
+        progress.advance()
+    with torch.no_grad():
+        return estimator(samples, marginals).double().cpu().numpy()
+
+
+def _reward(task, rows, training, name):
+    """The score of a predictor trained on these rows; of an untrained one where there are none."""
+    model = task.start()
+    if len(rows):
+        fit(model, task.loss, *task.source, **training, seed=derive_seed(task.seed, "dvrl", "fit", name), rows=rows)
+    return task.score(model, *task.target)
+
+
+def _describe(task, training):
+    """What the estimator sees of the source: x and one-hot y, and m."""
+    x, y = task.source
+    model = fit(task.start(), task.loss, *task.target, **training, seed=derive_seed(task.seed, "dvrl", "target"))
+    if not task.n_classes:
+        return x.flatten(1), task.loss(predict(model, x), y)[:, None]
+    classes = F.one_hot(y, task.n_classes).to(x.dtype)
+    return torch.cat([x.flatten(1), classes], 1), (classes - predict(model, x).softmax(1)).abs()

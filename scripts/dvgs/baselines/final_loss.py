@@ -1,0 +1,15 @@
+"""Loss at the end of training: what a model of the target makes of a sample.
+
+    v_i = -L(f_θ(x_i), y_i),   θ after training on the target
+
+The cheapest detector of wrong labels there is, and the rival that every other has to beat. Caveat: hard samples have
+a large loss as well, and for autoencoders it follows the norm of x. The model is in evaluation mode.
+"""
+
+from dvgs.tasks import predict
+
+
+def value(task, **training):
+    """training: of Task.train_on_target."""
+    x, y = task.source
+    return -task.loss(predict(task.train_on_target(**training), x), y).double().cpu().numpy()

@@ -1,0 +1,21 @@
+"""Gradient norm: how far a sample would move a model of the target (GraNd; Paul, Ganguli and Dziugaite 2021).
+
+    v_i = -‖∇_θ L(f_θ(x_i), y_i)‖,   θ after training on the target
+
+They keep what has a large norm, for learning fast from clean data; among faults those have the largest norms, hence the
+sign. The published score is of the first epochs and averaged over starts. The model is in evaluation mode.
+"""
+
+import torch
+
+from dvgs.gradients import similarity
+from dvgs.training import BLOCK
+
+
+def value(task, **training):
+    """training: of Task.train_on_target."""
+    model = task.train_on_target(**training)
+    anything = [torch.zeros_like(p) for p in model.parameters()]
+    blocks = zip(*(part.split(BLOCK) for part in task.source), strict=True)
+    norms = [similarity(model, task.loss, x, y, anything)["gradient_norm"] for x, y in blocks]
+    return -torch.cat(norms).double().cpu().numpy()

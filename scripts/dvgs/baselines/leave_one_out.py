@@ -1,0 +1,33 @@
+"""Leave-one-out: what the score on the target loses without a sample (Cook 1977).
+
+    v_i = V(N) - V(N without i)
+
+V(S) is the score on the target of a model trained on S. Caveats: one sample in a thousand changes next to nothing, so
+values drown in how training varies; n + 1 trainings. Two copies of a sample are worth nothing each.
+Published settings: 200 epochs of Adam at 1e-4, batches of 250.
+"""
+
+import numpy as np
+
+from dvgs.coalitions import at_once, check_hours, utilities
+from dvgs.jobs import Progress
+from dvgs.resuming import Kept
+from dvgs.training import steps_per_epoch
+
+
+def value(task, *, epochs=200, batch_size=250, learning_rate=1e-4):
+    training = {"steps": epochs * steps_per_epoch(task.n, batch_size), "batch_size": batch_size}
+    everyone = np.arange(task.n)
+    check_hours(task, "leave_one_out", task.n + 1, **training)
+    training["learning_rate"] = learning_rate
+    kept = Kept(task, "leave_one_out", training)
+    without = list((kept.load() or {"without": []})["without"])
+    whole = utilities(task, [everyone], **training)[0]
+    progress = Progress("leave-one-out, trainings", task.n - len(without))
+    size = at_once(task, batch_size)
+    while len(without) < task.n:
+        left_out = everyone[len(without) : len(without) + size]
+        without += utilities(task, [np.delete(everyone, i) for i in left_out], **training)
+        kept.save({"without": without})
+        progress.advance(len(left_out))
+    return whole - np.array(without)

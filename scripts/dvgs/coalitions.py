@@ -1,0 +1,52 @@
+"""How good models are that were trained on parts of the source: what leave-one-out and Data Shapley are made of."""
+
+import time
+
+import torch
+
+from dvgs.errors import InputError
+from dvgs.jobs import duration, logger
+from dvgs.seeds import derive_seed
+from dvgs.together import fit_together, group_size
+from dvgs.training import fit
+
+TRIED = 512, 3  # rows and steps by which a training is timed
+
+
+def utilities(task, coalitions, *, steps, batch_size, learning_rate):
+    """The score on the target after training on each coalition alone, a list of floats.
+
+    coalitions: lists of positions in the source, trained together; none is empty. All trainings start from the same
+    weights and have the same seed, so that a utility is a function of the coalition.
+    """
+    models = [task.start() for _ in coalitions]
+    seeds = [derive_seed(task.seed, "coalition")] * len(models)
+    training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    fit_together(models, task.loss, *task.source, coalitions, **training, seeds=seeds)
+    return [task.score(model, *task.target) for model in models]
+
+
+def at_once(task, batch_size):
+    """How many coalitions to train together."""
+    return group_size(task.start(), batch_size, task.device)
+
+
+def check_hours(task, method, n_trainings, *, steps, batch_size):
+    """Log how long so many trainings take, one after the other, and refuse what takes more than task.most_hours.
+
+    Raises InputError, before anything else was done.
+    """
+    x, y = task.source
+    rows, few = min(TRIED[0], batch_size, len(x)), TRIED[1]
+    seconds = []
+    for _ in range(2):  # the first also warms up
+        started = time.perf_counter()
+        fit(task.start(), task.loss, x[:rows], y[:rows], steps=few, batch_size=rows, learning_rate=1e-4, seed=0)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    whole = n_trainings * steps * seconds[1] / few * min(batch_size, len(x)) / rows
+    logger.info("%s: %d trainings of %d steps, one by one about %s", method, n_trainings, steps, duration(whole))
+    if whole > 3600 * task.most_hours:
+        problem = f"{n_trainings} trainings would take about {whole / 3600:,.0f} hours"
+        raise InputError(method, "most_hours", problem, "value a sample of the source, or allow more hours")

@@ -1,0 +1,41 @@
+"""What a long valuation has so far, kept in a file, so that after a kill it goes on from there."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from dvgs.files import digest, written_whole
+
+SECONDS = 10  # from one writing to the next
+
+
+class Kept:
+    """The state of one valuation, a dict of numbers, tensors and dicts of these.
+
+    task: a Task; without its folder nothing is kept. method, settings: what else the state is a state of; one of other
+    data or settings is not taken up. The folder is for the caller to remove in the end.
+    """
+
+    def __init__(self, task, method, settings):
+        self._path = task.work and Path(task.work) / f"{method}.pt"
+        self._last = time.monotonic()
+        if self._path:
+            start = task.start()
+            self._key = digest(
+                repr(start), settings, task.seed, *start.state_dict().values(), *task.source, *task.target
+            )
+
+    def load(self):
+        """The state, or None."""
+        if not self._path or not self._path.exists():
+            return None
+        kept = torch.load(self._path, weights_only=True)
+        return kept["state"] if kept["key"] == self._key else None
+
+    def save(self, state):
+        """Write the state to the file, unless that was done just now."""
+        if self._path and time.monotonic() - self._last >= SECONDS:
+            with written_whole(self._path) as partial:
+                torch.save({"key": self._key, "state": state}, partial)
+            self._last = time.monotonic()

@@ -1,0 +1,175 @@
+"""Corruption studies: faults are put into the source, and methods that do not know which are asked to find them."""
+
+import inspect
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dvgs.baselines import (
+    data_oob,
+    data_shapley,
+    dvrl,
+    final_loss,
+    gradient_norm,
+    knn_shapley,
+    leave_one_out,
+    profile_norm,
+    random,
+    reconstruction_error,
+)
+from dvgs.corruption import add_noise, corrupt_labels
+from dvgs.errors import InputError
+from dvgs.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
+from dvgs.seeds import derive_seed, generator
+from dvgs.tasks import Task, balanced
+from dvgs.valuation import value as value_by_gradients
+
+
+def value_by_dvgs(task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=True):
+    """DataFrame `value, se`. class_balance: whether the classes of the target count alike; the source's never do."""
+    (x, y), (target_x, target_y) = task.source, task.target
+    if task.n_classes:
+        y = torch.nn.functional.one_hot(y, task.n_classes).to(x.dtype)
+        weights = balanced(target_y, task.n_classes)
+        target_y = weights if class_balance else (weights > 0).to(x.dtype)
+    table = value_by_gradients(
+        task.start(),
+        task.loss,
+        (x, y),
+        (target_x, target_y),
+        epochs=epochs,
+        restarts=restarts,
+        lr=learning_rate,
+        batch_size=min(batch_size, len(target_x)),
+        seed=derive_seed(task.seed, "dvgs"),
+        device=task.device.type,
+        work=task.work,
+    )
+    return pd.DataFrame({"value": table["cosine"], "se": table["cosine_se"]})
+
+
+# Each is a function of a Task and of settings by name; it returns (n,) values or a DataFrame `value, se`.
+METHODS = {
+    "dvgs": value_by_dvgs,
+    "random": random.value,
+    "leave_one_out": leave_one_out.value,
+    "data_shapley": data_shapley.value,
+    "dvrl": dvrl.value,
+    "knn_shapley": knn_shapley.value,
+    "data_oob": data_oob.value,
+    "final_loss": final_loss.value,
+    "gradient_norm": gradient_norm.value,
+    "profile_norm": profile_norm.value,
+    "reconstruction_error": reconstruction_error.value,
+}
+
+
+def check_methods(study, methods):
+    """Raise InputError for a method or one of its settings that does not exist.
+
+    methods: dict of dicts of settings, by name.
+    """
+    for name, settings in methods.items():
+        field = f"studies.{study}.methods.{name}"
+        if name not in METHODS:
+            raise InputError("studies", field, "no such method", f"known here: {', '.join(METHODS)}")
+        known = [p.name for p in inspect.signature(METHODS[name]).parameters.values() if p.kind == p.KEYWORD_ONLY]
+        for key in (settings or {}).keys() - set(known):
+            if name in ("final_loss", "gradient_norm") and key in ("epochs", "batch_size", "learning_rate"):
+                continue
+            raise InputError("studies", f"{field}.{key}", "no such setting", f"known: {', '.join(known) or 'none'}")
+
+
+def draw(train, test, *, source, target, test_size, corruption, scaling, task, rng):
+    """One replicate of a study: who is source, target and test, scaled, and with its faults. A dict of arrays.
+
+    train, test: pairs (x, y), y None without classes; the source is drawn from train, the target from test if `target`
+    and `test_size` fit there, and from train if the test part is None. corruption: dict `labels`, the share of the
+    source that gets another class, or `noise_sd`, the largest deviation of noise on its features. scaling: "source"
+    or "joint" (as published, which lets the test set be seen) scales every feature to [0, 1]; None leaves x as it is.
+    task: "classify"; "reconstruct", where a noisy x is what should be made of it, as published; or "denoise", where
+    that is the clean x.
+
+    Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,).
+    """
+    parts = _split(train, test, source, target, test_size, rng)
+    if scaling:
+        parts = _scale(parts, joint=scaling == "joint")
+    (x, y), clean = parts["source"], parts["source"][0]
+    n_classes = 1 + int(max(part[1].max() for part in parts.values())) if task == "classify" else 0
+    corrupted, sd = np.zeros(len(x), bool), np.zeros(len(x))
+    if "labels" in corruption:
+        y, corrupted = corrupt_labels(y, n_classes, corruption["labels"], rng)
+    else:
+        x, sd = add_noise(x, corruption["noise_sd"], rng)
+        corrupted = sd > corruption["noise_sd"] / 2  # the noisier half, for there is noise on all
+    found = {f"{who}_x": part[0] for who, part in parts.items()}
+    found |= {f"{who}_y": part[1] if task == "classify" else part[0] for who, part in parts.items()}
+    found["source_y"] = {"classify": y, "reconstruct": x, "denoise": clean}[task]
+    return found | {"source_x": x, "corrupted": corrupted, "noise_sd": sd, "n_classes": np.array(n_classes)}
+
+
+def _split(train, test, source, target, test_size, rng):
+    order = rng.permutation(len(train[0]))
+    rows = {"source": (train, order[:source])}
+    if test is None:
+        left, whole = order[source:], train
+    else:
+        left, whole = rng.permutation(len(test[0])), test
+    rows |= {"target": (whole, left[:target]), "test": (whole, left[target:][:test_size])}
+    for who, n in (("source", source), ("target", target), ("test", 1)):
+        if len(rows[who][1]) < n:
+            problem = f"{len(train[0])} samples for the source, {len(left)} for target and test"
+            raise InputError("studies", who, problem, "ask for fewer")
+    return {who: tuple(None if part is None else part[own] for part in pair) for who, (pair, own) in rows.items()}
+
+
+def _scale(parts, joint):
+    """Features to [0, 1]; beyond what was fitted on they are cut off, and constant ones are 0."""
+    seen = np.concatenate([x for x, _ in parts.values()]) if joint else parts["source"][0]
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    width = np.where(high > low, high - low, np.inf)
+    return {who: (np.clip((x - low) / width, 0, 1).astype(np.float32), y) for who, (x, y) in parts.items()}
+
+
+def make_task(drawn, *, hidden, latent, seed, device, work=None, most_hours=24):
+    """The Task of one replicate: the published kind of model for its data.
+
+    drawn: what `draw` gives. hidden, latent: widths of an autoencoder of vectors; latent None is a classifier.
+    """
+    arrays = {name: torch.from_numpy(drawn[name]) for name in ("source_x", "source_y", "target_x", "target_y")}
+    tensors = {name: array.to(device) for name, array in arrays.items()}
+    n_classes, shape = int(drawn["n_classes"]), drawn["source_x"].shape[1:]
+
+    def make_model(start):
+        if n_classes:
+            if len(shape) == 3:
+                return make_image_classifier(n_classes, start)
+            return make_classifier(*shape, hidden, n_classes, start, dropout=0.5, norm=True)
+        return make_conv_autoencoder(start) if len(shape) == 3 else make_autoencoder(*shape, hidden, latent, start)
+
+    source, target = ((tensors[f"{who}_x"], tensors[f"{who}_y"]) for who in ("source", "target"))
+    return Task(source, target, make_model, n_classes, seed, work, most_hours)
+
+
+def value_task(task, method, settings):
+    """Values of one method, a DataFrame `value, se`, and the seconds that they took, and nothing else did."""
+    if task.source[0].is_cuda:
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    found = METHODS[method](task, **(settings or {}))
+    seconds = time.perf_counter() - started
+    if not isinstance(found, pd.DataFrame):
+        found = pd.DataFrame({"value": found, "se": np.nan})
+    return found, seconds
+
+
+def seed_of(seed, study, replicate):
+    """The seed of a replicate: every method in it sees the same split, faults and start."""
+    return derive_seed(seed, "study", study, replicate)
+
+
+def generator_of(seed, study, replicate):
+    return generator(seed_of(seed, study, replicate), "draw")

@@ -1,0 +1,134 @@
+"""A task in memory: source, target, and a kind of model, as methods that train on samples need them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dvgs.errors import InputError
+from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.seeds import derive_seed, generator
+from dvgs.statistics import share_below
+from dvgs.training import BLOCK, fit, steps_per_epoch
+
+
+@dataclass
+class Task:
+    """What a method may look at to value the source: one float64 per sample, more is better.
+
+    source, target: pairs (x, y) of tensors on one device, x float32 (n, ...). With classes y is int64 (n,), numbered
+    from 0; without, n_classes is 0 and y is what a model should make of x. make_model(seed): a model in training mode.
+    seed: of every draw. work: a folder in which a killed valuation is found and continued, or None. most_hours: longer
+    ones are refused. Raises InputError for labels in another form and a class that the target lacks.
+    """
+
+    source: tuple[torch.Tensor, torch.Tensor]
+    target: tuple[torch.Tensor, torch.Tensor]
+    make_model: Callable[[int], nn.Module]
+    n_classes: int
+    seed: int
+    work: Path | None = None
+    most_hours: float = 24
+
+    def __post_init__(self):
+        if self.n_classes:
+            for name, (x, y) in (("source", self.source), ("target", self.target)):
+                if y.ndim != 1 or y.is_floating_point() or len(y) != len(x) or not _within(y, self.n_classes):
+                    problem = f"not a class number from 0 to {self.n_classes - 1} for each sample"
+                    raise InputError(name, "y", problem, "number the classes from 0")
+            counts = torch.bincount(self.target[1], minlength=self.n_classes)
+            if (counts == 0).any():
+                problem = f"class {int(counts.argmin())} is absent"
+                raise InputError("target", "y", problem, "draw a larger target, or leave the class out everywhere")
+
+    @property
+    def n(self):
+        return len(self.source[0])
+
+    @property
+    def device(self):
+        return self.source[0].device
+
+    @property
+    def rng(self):
+        return generator(self.seed, "method")
+
+    def start(self):
+        """The model from which every training starts."""
+        return self.make_model(derive_seed(self.seed, "start")).to(self.device)
+
+    def loss(self, prediction, y):
+        """One loss per sample; for classes, y may also be weights of them (n, classes)."""
+        if self.n_classes:
+            return F.cross_entropy(prediction, y, reduction="none")
+        return (prediction - y).square().flatten(1).mean(1)
+
+    def score(self, model, x, y):
+        """How good a model is: AUROC for two classes, accuracy for more, else R² averaged over features."""
+        prediction = predict(model, x)
+        if self.n_classes == 2:
+            return auroc_of(prediction[:, 1] - prediction[:, 0], y)
+        if self.n_classes:
+            return (prediction.argmax(1) == y).double().mean().item()
+        residual = (prediction.double() - y.double()).square().flatten(1).mean(0)
+        variance = y.double().flatten(1).var(0, correction=0)
+        return (1 - residual / variance.clamp_min(1e-12)).mean().item()
+
+    def train_on_target(self, *, epochs=100, batch_size=500, learning_rate=1e-3):
+        """A model trained on the target alone, as for DVGS."""
+        x, y = self.target
+        steps = epochs * steps_per_epoch(len(x), batch_size)
+        training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+        model = fit(self.start(), self.loss, x, y, **training, seed=derive_seed(self.seed, "target"))
+        return model.eval()
+
+    # What the baselines of a compendium ask for (see baselines.Evidence).
+    def blocks(self):
+        yield np.arange(self.n), self.source[0].flatten(1).cpu().numpy()
+
+    def reconstruct(self, rows, x):
+        """The samples (k, features) as an autoencoder of the target makes them."""
+        samples = torch.from_numpy(x).to(self.device)
+        if not self.n_classes:
+            samples = samples.reshape(-1, *self.source[0].shape[1:])
+        return predict(self._autoencoder, samples).flatten(1).cpu().numpy()
+
+    @cached_property
+    def _autoencoder(self):
+        if not self.n_classes:
+            return self.train_on_target()
+        x = self.target[0].flatten(1)
+        model = make_autoencoder(x.shape[1], [100], 32, derive_seed(self.seed, "autoencoder")).to(self.device)
+        training = {"steps": 300, "batch_size": 500, "learning_rate": 1e-3, "seed": self.seed}
+        return fit(model, reconstruction_loss, x, x, **training).eval()
+
+
+def _within(y, n_classes):
+    return len(y) == 0 or 0 <= int(y.min()) <= int(y.max()) < n_classes
+
+
+def balanced(y, n_classes):
+    """Weights (n, classes) under which every class counts as much in a mean of cross entropies; their mean is one."""
+    n = torch.bincount(y, minlength=n_classes)
+    return F.one_hot(y, n_classes) * (len(y) / (n_classes * n[y]))[:, None]
+
+
+@torch.no_grad()
+def predict(model, x):
+    """What a model in evaluation mode says of x; the model is back in its mode afterwards."""
+    mode = model.training
+    model.eval()
+    found = torch.cat([model(block) for block in x.split(BLOCK)])
+    model.train(mode)
+    return found
+
+
+def auroc_of(score, y):
+    """Area under the ROC curve of a score, (n,) tensor, for the class 1 of two; ties count one half."""
+    score, positive = score.double().cpu().numpy(), y.cpu().numpy() == 1
+    return float(share_below(score[positive], score[~positive]).mean()) if 0 < positive.sum() < len(y) else np.nan
