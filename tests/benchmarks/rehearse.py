@@ -5,6 +5,9 @@ run would take follows from what each stage took.
 """
 
 import argparse
+import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +52,13 @@ SHORT = {
 }
 MULTIPLICATIONS = 666_642  # of a forward pass; a gradient and a step of training take three times as many
 GPU_FLOPS = 30e12  # assumed for float32 products of this size on a large GPU; not measured here
+
+
+def machine():
+    """The processor and memory of this machine, in words."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{cpu[1] if cpu else platform.machine()}, {memory:.0f} GiB of memory"
 
 
 def draw_sizes(n_signatures, n_replicates, rng):
