@@ -38,7 +38,7 @@ lint: .venv/tests
 	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.lock
 	touch $@
 
-# The table of config keys, from the schema.
+# The tables of config keys, from the schemas.
 docs: .venv/workflow
 	$(BIN)/python tests/config_table.py
 

@@ -1,11 +1,18 @@
-"""The table of config/README.md, made from the schema: `make docs` writes it, a test compares it."""
+"""The tables of config/README.md, made from the schemas: `make docs` writes it, a test compares it."""
 
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE, SCHEMA = ROOT / "config/README.md", ROOT / "workflow/schemas/config.schema.yaml"
+PAGE, SCHEMAS = ROOT / "config/README.md", ROOT / "workflow/schemas"
+STUDIES = """
+## Studies
+
+The keys of `studies.yaml`, checked against `workflow/schemas/studies.schema.yaml`. Settings of methods that are not
+given are the published ones, which stand in the files of `scripts/dvgs/baselines`.
+
+"""
 HEAD = "| key | default | meaning |\n|---|---|---|\n"
 
 
@@ -27,9 +34,12 @@ def describe(schema, path=""):
 
 
 def page():
-    """The page as it should be: its own words, then the table."""
-    words = PAGE.read_text().partition(HEAD)[0]
-    return words + HEAD + "".join(describe(yaml.safe_load(SCHEMA.read_text())))
+    """The page as it should be: its own words, then the tables."""
+    config, studies = (
+        HEAD + "".join(describe(yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())))
+        for name in ("config", "studies")
+    )
+    return PAGE.read_text().partition(HEAD)[0] + config + STUDIES + studies
 
 
 if __name__ == "__main__":

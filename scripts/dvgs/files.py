@@ -34,6 +34,14 @@ def write_csv(path, frame, sep=","):
         frame.to_csv(partial, sep=sep, index=False)
 
 
+def write_npz(path, arrays):
+    """Write a dict of arrays as .npz, whole or not at all."""
+    import numpy as np
+
+    with written_whole(path) as partial, open(partial, "wb") as file:
+        np.savez(file, **arrays)
+
+
 def digest(*things):
     """A hex string that tells inputs apart: tensors by their numbers, all else by what it prints."""
     import torch  # many a job reads and writes tables without it

@@ -79,8 +79,8 @@ class Task:
         variance = y.double().flatten(1).var(0, correction=0)
         return (1 - residual / variance.clamp_min(1e-12)).mean().item()
 
-    def train_on_target(self, *, epochs=100, batch_size=500, learning_rate=1e-3):
-        """A model trained on the target alone, as for DVGS."""
+    def train_on_target(self, epochs=100, batch_size=500, learning_rate=1e-3):
+        """A model trained on the target alone, as for DVGS; in evaluation mode."""
         x, y = self.target
         steps = epochs * steps_per_epoch(len(x), batch_size)
         training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}

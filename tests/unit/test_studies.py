@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dvgs.errors import InputError
-from dvgs.studies import check_methods, draw, generator_of, make_task, value_task
+from dvgs.studies import draw, generator_of, make_task, value_task
 
 SIZES = {"source": 40, "target": 20, "test_size": 30}
 
@@ -101,20 +101,3 @@ def test_published_models():
     images = {name: np.zeros((2, 3, 32, 32), np.float32) for name in ("source_x", "source_y", "target_x", "target_y")}
     task = make_task(images | {"n_classes": np.array(0)}, hidden=[], latent=None, seed=1, device=torch.device("cpu"))
     assert sum(p.numel() for p in task.start().parameters()) == 46221
-
-
-@pytest.mark.parametrize(
-    "methods, message",
-    [
-        ({"dvsg": {}}, "no such method"),
-        ({"dvgs": {"epoch": 3}}, "methods.dvgs.epoch: no such setting"),
-        ({"random": {"seed": 3}}, "known: none"),
-    ],
-)
-def test_unknown_methods_and_settings(methods, message):
-    with pytest.raises(InputError, match=message):
-        check_methods("adult_labels", methods)
-
-
-def test_known_methods_and_settings():
-    check_methods("adult_labels", {"dvgs": {"epochs": 3}, "random": None, "final_loss": {"epochs": 2}})

@@ -42,7 +42,7 @@ def value(
     kept = Kept(task, "data_shapley", settings)
     state = kept.load() or {"done": torch.empty(0, task.n, dtype=torch.float64), "round": None}
     contributions = state["done"].numpy()
-    progress = Progress("Data Shapley, permutations", most - len(contributions))
+    progress = Progress("Data Shapley, trainings at most", (most - len(contributions)) * task.n)
     while (count := n_needed(contributions, least, converged)) is None and len(contributions) < most:
         first = len(contributions)
         permutations = [
@@ -50,10 +50,13 @@ def value(
         ]
         walk = _Walk(permutations, nothing, state["round"])
         while walk.active:
-            walk.go(utilities(task, walk.coalitions(), **training), everything, tolerance, patience)
+            coalitions = walk.coalitions()
+            walk.go(utilities(task, coalitions, **training), everything, tolerance, patience)
+            ended = len(coalitions) - len(walk.active)
+            progress.skip(ended * (task.n - len(coalitions[0])))
+            progress.advance(len(coalitions))
             kept.save({"done": torch.from_numpy(contributions), "round": walk.state()})
         contributions, state["round"] = np.concatenate([contributions, walk.contributions]), None
-        progress.advance(len(permutations))
     counted = contributions[:count]
     logger.info("Data Shapley: %d permutations", len(counted))
     error = counted.std(0, ddof=1) / np.sqrt(len(counted)) if len(counted) > 1 else np.full(task.n, np.nan)

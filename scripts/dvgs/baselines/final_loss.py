@@ -9,7 +9,13 @@ a large loss as well, and for autoencoders it follows the norm of x. The model i
 from dvgs.tasks import predict
 
 
-def value(task, **training):
-    """training: of Task.train_on_target."""
+def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):
     x, y = task.source
-    return -task.loss(predict(task.train_on_target(**training), x), y).double().cpu().numpy()
+    return (
+        -task.loss(
+            predict(task.train_on_target(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate), x), y
+        )
+        .double()
+        .cpu()
+        .numpy()
+    )

@@ -12,9 +12,8 @@ from dvgs.gradients import similarity
 from dvgs.training import BLOCK
 
 
-def value(task, **training):
-    """training: of Task.train_on_target."""
-    model = task.train_on_target(**training)
+def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):
+    model = task.train_on_target(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     anything = [torch.zeros_like(p) for p in model.parameters()]
     blocks = zip(*(part.split(BLOCK) for part in task.source), strict=True)
     norms = [similarity(model, task.loss, x, y, anything)["gradient_norm"] for x, y in blocks]

@@ -1,0 +1,50 @@
+"""Draw one replicate of a study: source, target and test, with their faults."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dvgs.devices import pick_device
+from dvgs.embedding import embed, find_inception
+from dvgs.errors import InputError
+from dvgs.files import write_npz
+from dvgs.jobs import job, logger
+from dvgs.profiles import Profiles
+from dvgs.public_data import read_public_data
+from dvgs.studies import draw, generator_of
+
+
+def read_profiles(signatures, apc, min_apc):
+    """The profiles of the compendium that have a high APC, as one part without classes."""
+    rows = np.flatnonzero(pd.read_parquet(apc)["apc"].to_numpy() > min_apc)
+    if len(rows) < 4:
+        problem = f"only {len(rows)} profiles have an APC above {min_apc}"
+        raise InputError(apc, "studies.min_apc", problem, "lower it")
+    logger.info("%d profiles have an APC above %g", len(rows), min_apc)
+    return (Profiles(signatures).rows(rows), None), None
+
+
+def main(input, output, study, name, replicate, seed, device):
+    if study["data"] == "l1000":
+        train, test = read_profiles(input.signatures, input.apc, study["min_apc"])
+    else:
+        data = read_public_data(study["data"], Path(input[0]).parent)
+        train, test = data.train, data.test
+    drawn = draw(
+        train,
+        test,
+        **{key: study[key] for key in ("source", "target", "corruption", "scaling", "task")},
+        test_size=study["test"],
+        rng=generator_of(seed, name, replicate),
+    )
+    if study["features"] == "auto" and (inception := find_inception()):
+        for who in ("source_x", "target_x", "test_x"):
+            drawn[who] = embed(inception, drawn[who], pick_device(device))
+    write_npz(output.drawn, drawn)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        wildcards = snakemake.wildcards
+        main(snakemake.input, snakemake.output, name=wildcards.study, replicate=wildcards.replicate, **snakemake.params)

@@ -1,0 +1,40 @@
+"""Images as the 2,048 numbers before the last layer of Inception-v3, where torchvision and its weights are at hand."""
+
+from pathlib import Path
+
+import torch
+
+from dvgs.jobs import Progress, logger
+
+WEIGHTS = "inception_v3_google-0cc3c7bd.pth"  # torchvision's, trained on ImageNet
+BLOCK = 64
+
+
+def find_inception():
+    """The model without its last layer, in evaluation mode, or None, and the log says why."""
+    try:
+        from torchvision.models import inception_v3
+    except ImportError:
+        logger.info("pixels and a convolutional classifier, for torchvision is not installed")
+        return None
+    path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
+    if not path.is_file():
+        logger.info("pixels and a convolutional classifier, for there is no %s", path)
+        return None
+    model = inception_v3(weights=None, init_weights=False)  # without the transform: our pixels are in [-1, 1] already
+    model.load_state_dict(torch.load(path, weights_only=True))
+    model.fc = torch.nn.Identity()
+    logger.info("an Inception-v3 embedding and a multilayer perceptron")
+    return model.eval()
+
+
+@torch.no_grad()
+def embed(model, images, device):
+    """Images (n, 3, 32, 32) in [-1, 1], beyond it where they are noisy, as a float32 array (n, 2048)."""
+    model, found = model.to(device), []
+    progress = Progress("embedding images", len(images))
+    for block in torch.from_numpy(images).split(BLOCK):
+        large = torch.nn.functional.interpolate(block.to(device), size=(299, 299), mode="bilinear", antialias=True)
+        found.append(model(large).cpu())
+        progress.advance(len(block))
+    return torch.cat(found).numpy()

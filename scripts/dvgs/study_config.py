@@ -1,0 +1,39 @@
+"""The config of the studies: presets over studies, checked before anything runs."""
+
+from pathlib import Path
+
+import yaml
+
+from dvgs.configuration import check_config
+from dvgs.errors import InputError
+
+
+def read_studies(path, preset, schema_path):
+    """The studies of a preset, dict by name, complete with defaults.
+
+    path: YAML with `presets`, each with the names of its `studies` and `settings` that replace those of every study,
+    and `studies`. Raises InputError for an unknown preset or study and for keys that the schema does not know.
+    """
+    if not Path(path).is_file():
+        raise InputError("config", "studies.file", f"there is no {path}", "correct the path")
+    try:
+        config = yaml.safe_load(Path(path).read_text())
+    except yaml.YAMLError as error:
+        raise InputError(path, "(the whole file)", f"not YAML ({error})", "correct it") from None
+    check_config(config, schema_path, file=path)
+    presets, studies = config["presets"], config["studies"]
+    if preset not in presets:
+        raise InputError("config", "studies.preset", f"{preset} is not known", f"choose one of {', '.join(presets)}")
+    chosen = presets[preset]
+    names = studies if chosen["studies"] is None else chosen["studies"]
+    for name in names:
+        if name not in studies:
+            raise InputError(path, f"presets.{preset}.studies", f"no study {name}", f"known: {', '.join(studies)}")
+    found = {"presets": presets, "studies": {name: studies[name] | chosen["settings"] for name in names}}
+    check_config(found, schema_path, file=path)
+    for name, study in found["studies"].items():
+        if study["corruption"].keys() == {"labels"} and study["task"] != "classify":
+            raise InputError(path, f"studies.{name}.corruption", "there are no labels", "say noise_sd, or classify")
+        if study["data"] == "l1000" and study["task"] == "classify":
+            raise InputError(path, f"studies.{name}.task", "L1000 has no classes", "say reconstruct or denoise")
+    return found["studies"]

@@ -1,0 +1,43 @@
+"""What the replicates of a study say together: how well each method found the corrupted, and with which spread."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn.metrics import average_precision_score
+
+from dvgs.statistics import CONFIDENCE, auroc, found_when_inspected
+
+INSPECTED = (0.1, 0.2, 0.3, 0.4, 0.5)
+MEASURES = ["auroc", "average_precision", *(f"found_at_{round(100 * share)}" for share in INSPECTED), "spearman_noise"]
+
+
+def detect_corrupted(value, corrupted, noise_sd):
+    """How well low values find the corrupted: dict of MEASURES, and `n` and `n_corrupted`.
+
+    value: (n,), NaN for samples without one, which are left out. corrupted: (n,) bool. noise_sd: (n,), and the Spearman
+    correlation is NaN where it is constant.
+    """
+    known = np.isfinite(value)
+    value, corrupted, noise_sd = value[known], corrupted[known], noise_sd[known]
+    found = {"n": len(value), "n_corrupted": int(corrupted.sum()), "auroc": auroc(value, corrupted)[0]}
+    found["average_precision"] = average_precision_score(corrupted, -value) if corrupted.any() else np.nan
+    for share in INSPECTED:
+        found[f"found_at_{round(100 * share)}"] = found_when_inspected(value, corrupted, share)
+    varies = len(value) > 2 and np.ptp(value) > 0 and np.ptp(noise_sd) > 0
+    return found | {"spearman_noise": stats.spearmanr(value, noise_sd).statistic if varies else np.nan}
+
+
+def over_replicates(table, by, columns):
+    """Mean, standard deviation and 95 % interval (t distribution) over the rows of each group.
+
+    Returns a DataFrame of `by` and `measure, n, mean, sd, low, high`, in the order of the table; with a single
+    replicate sd and limits are NaN.
+    """
+    rows = []
+    for key, part in table.groupby(by, sort=False):
+        for measure in columns:
+            x = part[measure].dropna()
+            n, mean, sd = len(x), x.mean(), x.std()
+            reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * sd / np.sqrt(n) if n > 1 else np.nan
+            rows.append((*key, measure, n, mean, sd, mean - reach, mean + reach))
+    return pd.DataFrame(rows, columns=[*by, "measure", "n", "mean", "sd", "low", "high"])

@@ -1,0 +1,38 @@
+"""Join the replicates of a study: detection, curves with bands, seconds."""
+
+import pandas as pd
+
+from dvgs.files import write_csv, written_whole
+from dvgs.jobs import job, logger
+from dvgs.plots import to_svg
+from dvgs.study_plots import study_figure
+from dvgs.study_tables import MEASURES, detect_corrupted, over_replicates
+
+
+def main(input, output, name, methods, n_replicates):
+    runs = [(method, replicate) for method in methods for replicate in range(n_replicates)]
+    detection, seconds = [], []
+    for (method, replicate), values, timing in zip(runs, input.values, input.seconds, strict=True):
+        run = {"method": method, "replicate": replicate}
+        table = pd.read_parquet(values)
+        columns = (table[column].to_numpy() for column in ("value", "corrupted", "noise_sd"))
+        detection.append(run | detect_corrupted(*columns))
+        seconds.append(run | pd.read_csv(timing).iloc[0].to_dict())
+    detection = pd.DataFrame(detection)
+    summary = over_replicates(detection, ["method"], MEASURES)
+    curves = pd.concat([pd.read_csv(path) for path in input.curves], ignore_index=True)
+    bands = over_replicates(curves, ["method", "drop", "quantile"], ["score"]).drop(columns="measure")
+    write_csv(output.detection, detection)
+    write_csv(output.summary, summary)
+    write_csv(output.seconds, pd.DataFrame(seconds))
+    write_csv(output.curves, curves)
+    write_csv(output.bands, bands)
+    with written_whole(output.picture) as partial:
+        partial.write_text(to_svg(study_figure(bands, name)))
+    for row in summary[summary["measure"] == "auroc"].itertuples():
+        logger.info("%s: AUROC %.3f (%d replicates, sd %.3f)", row.method, row.mean, row.n, row.sd)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards.study, **snakemake.params)

@@ -1,0 +1,29 @@
+"""Trace the filter curves of all methods in one replicate of a study."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dvgs.devices import pick_device
+from dvgs.files import write_csv
+from dvgs.jobs import job
+from dvgs.seeds import generator
+from dvgs.studies import make_task, seed_of
+from dvgs.study_curves import trace_study
+
+
+def main(input, output, wildcards, methods, hidden, latent, curves, seed, device):
+    drawn, device = np.load(input.drawn), pick_device(device)
+    seed = seed_of(seed, wildcards.study, wildcards.replicate)
+    task = make_task(drawn, hidden=hidden, latent=latent, seed=seed, device=device)
+    test = [torch.from_numpy(drawn[name]).to(device) for name in ("test_x", "test_y")]
+    columns = [pd.read_parquet(path)["value"] for path in input.values]
+    values = pd.DataFrame(dict(zip(methods, columns, strict=True)))
+    values["random"] = generator(seed, "control").random(len(values))  # whatever else was asked for
+    curve = trace_study(task, test, values, **curves)
+    write_csv(output.curves, curve.assign(replicate=int(wildcards.replicate)))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards, **snakemake.params)

@@ -1,0 +1,38 @@
+"""Value the source of one replicate of a study by one method; say how long that took, and nothing else."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dvgs.devices import pick_device
+from dvgs.files import write_csv, write_parquet
+from dvgs.jobs import job, logger
+from dvgs.studies import make_task, seed_of, value_task
+
+
+def main(input, output, wildcards, hidden, latent, settings, most_hours, seed, device):
+    work = Path(output.values).with_suffix(".work")
+    work.mkdir(exist_ok=True)
+    drawn = np.load(input.drawn)
+    task = make_task(
+        drawn,
+        hidden=hidden,
+        latent=latent,
+        seed=seed_of(seed, wildcards.study, wildcards.replicate),
+        device=pick_device(device),
+        work=work,
+        most_hours=most_hours,
+    )
+    table, seconds = value_task(task, wildcards.method, settings)
+    logger.info("%s: %.2f s for %d values", wildcards.method, seconds, len(table))
+    # Seconds differ from run to run, so they stand apart from what does not.
+    write_csv(output.seconds, pd.DataFrame({"seconds": [seconds]}))
+    write_parquet(output.values, table.assign(corrupted=drawn["corrupted"], noise_sd=drawn["noise_sd"]))
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards, **snakemake.params)

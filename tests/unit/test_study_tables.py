@@ -1,0 +1,125 @@
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import ROOT
+from scipy import stats
+from task_examples import blobs
+
+from dvgs import study_curves
+from dvgs.errors import InputError
+from dvgs.studies import METHODS
+from dvgs.study_config import read_studies
+from dvgs.study_curves import trace_study
+from dvgs.study_tables import MEASURES, detect_corrupted, over_replicates
+from dvgs.training import fit
+
+SCHEMA = ROOT / "workflow/schemas/studies.schema.yaml"
+
+
+def test_detection_by_hand():
+    value = np.arange(10.0)
+    corrupted = np.isin(value, [0, 1, 5])
+    found = detect_corrupted(value, corrupted, 10 - value)
+    assert found["n"] == 10 and found["n_corrupted"] == 3 and found["spearman_noise"] == pytest.approx(-1)
+    assert found["auroc"] == pytest.approx((7 + 7 + 4) / 21)
+    assert found["average_precision"] == pytest.approx((1 + 1 + 3 / 6) / 3)
+    assert [found[f"found_at_{k}0"] for k in range(1, 6)] == pytest.approx([1 / 3, 2 / 3, 2 / 3, 2 / 3, 2 / 3])
+
+
+def test_samples_without_a_value_are_left_out():
+    value, corrupted = np.array([np.nan, 0, 1, 2]), np.array([True, True, False, False])
+    found = detect_corrupted(value, corrupted, np.zeros(4))
+    assert found["n"] == 3 and found["auroc"] == 1 and np.isnan(found["spearman_noise"])
+    assert found.keys() == {"n", "n_corrupted", *MEASURES}
+
+
+def test_bands_over_replicates():
+    table = pd.DataFrame({"method": ["b", "b", "b", "a"], "score": [1.0, 2, 4, 7]})
+    found = over_replicates(table, ["method"], ["score"])
+    assert found["method"].tolist() == ["b", "a"]
+    low, high = stats.t.interval(0.95, 2, np.mean([1, 2, 4]), stats.sem([1, 2, 4]))
+    assert found.loc[0, ["n", "low", "high"]].tolist() == pytest.approx([3, low, high])
+    assert found.loc[1, "mean"] == 7 and found.loc[1, ["sd", "low", "high"]].isna().all()
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_curves_against_training_on_what_is_left(rng, monkeypatch, together):
+    from dvgs.seeds import derive_seed
+
+    monkeypatch.setattr(study_curves, "group_size", lambda *_: together)
+    task, test = blobs(rng, n_classes=0), blobs(rng, n_classes=0).target
+    methods = pd.DataFrame({"one": rng.random(40), "two": rng.random(40)})
+    training = {"batch_size": 16, "learning_rate": 0.01}
+    found = trace_study(task, test, methods, quantiles=[0.3], budget="equal_steps", epochs=4, **training)
+    assert list(found.columns) == study_curves.COLUMNS and len(found) == 8 and (found["steps"] == 12).all()
+    for row in found.itertuples():
+        value = methods[row.method].to_numpy()
+        keep = (
+            value >= np.quantile(value, row.quantile)
+            if row.drop == "low"
+            else value <= np.quantile(value, 1 - row.quantile)
+        )
+        x, _ = task.source
+        part = x[torch.from_numpy(keep)]
+        model = fit(task.start(), task.loss, part, part, steps=12, **training, seed=derive_seed(1, "curve"))
+        assert row.n_train == keep.sum() and row.score == pytest.approx(task.score(model, *test), abs=1e-4)
+
+
+def test_schema_knows_the_settings_of_every_method():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    known = schema["properties"]["studies"]["additionalProperties"]["properties"]["methods"]["properties"]
+    assert list(known) == list(METHODS)
+    for name, method in METHODS.items():
+        settings = [p.name for p in inspect.signature(method).parameters.values() if p.kind == p.KEYWORD_ONLY]
+        assert set(known[name].get("properties", {})) == set(settings)
+
+
+@pytest.mark.parametrize("preset", ["quick", "full"])
+def test_presets(preset):
+    studies = read_studies(ROOT / "config/studies.yaml", preset, SCHEMA)
+    full = preset == "full"
+    assert ("cifar10_autoencoder" in studies) == full and studies["adult_labels"]["replicates"] == (5 if full else 2)
+    assert all("random" in study["methods"] for study in studies.values())
+    if full:
+        assert (studies["blog_labels"]["source"], studies["blog_labels"]["target"]) == (1000, 400)
+        assert studies["l1000_denoise"]["source"] == 10000 and studies["l1000_denoise"]["task"] == "denoise"
+        assert studies["adult_noise"]["methods"]["dvgs"] == {"restarts": 10}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"corruption": {"labels": 1.5}}, "studies.x.corruption.labels: 1.5 is greater than the maximum"),
+        ({"corruption": {"labels": 0.1, "noise_sd": 1}}, "studies.x.corruption"),
+        ({"methods": {"dvgs": {"epoch": 3}}}, "unknown key; did you mean 'epochs'?"),
+        ({"methods": {"dvsg": {}}}, "unknown key; did you mean 'dvgs'?"),
+        ({"task": "denoise"}, "studies.x.corruption: there are no labels"),
+        ({"data": "l1000"}, "studies.x.task: L1000 has no classes"),
+    ],
+)
+def test_impossible_studies(tmp_path, change, message):
+    study = {"data": "adult", "corruption": {"labels": 0.2}, "methods": {"random": None}} | change
+    (tmp_path / "studies.yaml").write_text(yaml.safe_dump({"presets": {"a": {}}, "studies": {"x": study}}))
+    with pytest.raises(InputError) as error:
+        read_studies(tmp_path / "studies.yaml", "a", SCHEMA)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("presets: {a: {studies: [x]}}\nstudies: {}", "presets.a.studies: no study x"),
+        ("presets: {}\nstudies: {}", "a is not known"),
+        ("presets: [", "not YAML"),
+    ],
+)
+def test_configs_that_cannot_be(tmp_path, text, message):
+    (tmp_path / "studies.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_studies(tmp_path / "studies.yaml", "a", SCHEMA)
+    with pytest.raises(InputError, match="there is no"):
+        read_studies(tmp_path / "no.yaml", "a", SCHEMA)

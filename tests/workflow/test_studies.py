@@ -1,0 +1,124 @@
+"""Corruption studies in the workflow, on a made-up ADULT in the official layout and on the small compendium."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from .conftest import SMALL
+
+PEOPLE = "{}, Private, {}, {}, 9, Divorced, Sales, Husband, White, {}, 0, 0, {}, ?, {}"
+SETTINGS = {"source": 60, "target": 40, "test": 50, "hidden": [8], "latent": 4}
+SETTINGS |= {"curves": {"quantiles": [0.3], "epochs": 4, "learning_rate": 0.01}}
+STUDIES = {
+    "presets": {"tiny": {"settings": SETTINGS}},
+    "studies": {
+        "adult_labels": {
+            "data": "adult",
+            "corruption": {"labels": 0.2},
+            "scaling": "source",
+            "replicates": 2,
+            "methods": {
+                "dvgs": {"epochs": 30, "restarts": 1},
+                "data_shapley": {"steps": 2, "learning_rate": 0.01, "least": 6, "most": 6, "patience": 0},
+            },
+        },
+        "l1000_denoise": {
+            "data": "l1000",
+            "task": "denoise",
+            "corruption": {"noise_sd": 3},
+            "min_apc": -1,
+            "replicates": 1,
+            "methods": {"dvgs": {"epochs": 3, "restarts": 1}},
+        },
+    },
+}
+
+
+def write_adult(folder, rng):
+    """People who earn more when they are old and went to school for long."""
+    folder.mkdir(parents=True)
+    for name, n, dot in (("adult.data", 150, ""), ("adult.test", 120, ".")):
+        rich = rng.random(n) < 0.4
+        numbers = np.column_stack([30 + 25 * rich, 40 + 10 * rich]) + rng.integers(0, 8, (n, 2))
+        schools = np.where(rng.random(n) < 0.9, np.where(rich, "Masters", "10th"), "HS-grad")
+        lines = [
+            PEOPLE.format(age, 1000 + i, school, "Male" if i % 2 else "Female", hours, (">50K" if r else "<=50K") + dot)
+            for i, ((age, hours), school, r) in enumerate(zip(numbers, schools, rich, strict=True))
+        ]
+        head = ["|1x3 Cross validator"] if dot else []
+        (folder / name).write_text("\n".join([*head, *lines, "", ""]))
+
+
+@pytest.fixture(scope="module")
+def study(snakemake, small, tmp_path_factory):
+    """Runs the studies beside a copy of the small compendium: study(config) -> folder, what became of the command."""
+    folder = tmp_path_factory.mktemp("studies") / "run"
+    shutil.copytree(small, folder)
+    write_adult(folder / "data/adult", np.random.default_rng(5))
+
+    def run(studies, *arguments, **others):
+        (folder / "studies.yaml").write_text(yaml.safe_dump(studies, sort_keys=False))
+        chosen = {"file": "studies.yaml", "preset": "tiny", "directory": "data"} | others
+        return folder, snakemake(folder, SMALL | {"studies": chosen}, *arguments, "--", "studies")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def done(study):
+    folder, run = study(STUDIES)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder / "results/studies/tiny"
+
+
+def test_tables_of_a_study(done):
+    detection = pd.read_csv(done / "adult_labels/detection.csv")
+    assert list(detection["method"]) == ["dvgs"] * 2 + ["data_shapley"] * 2
+    assert (detection["n_corrupted"] == 12).all() and detection["spearman_noise"].isna().all()
+    summary = pd.read_csv(done / "adult_labels/summary.csv").set_index(["method", "measure"])
+    assert summary.loc[("dvgs", "auroc"), "mean"] > 0.75 and summary["n"].max() == 2
+    curves = pd.read_csv(done / "adult_labels/curves.csv")
+    assert set(curves["method"]) == {"dvgs", "data_shapley", "random"}  # the control, asked for or not
+    assert set(curves["quantile"]) == {0, 0.3} and curves["steps"].nunique() == 1
+    assert curves[curves["quantile"] == 0].groupby("replicate")["score"].nunique().eq(1).all()
+    assert (pd.read_csv(done / "adult_labels/seconds.csv")["seconds"] > 0).all()
+    assert (done / "adult_labels/curves.svg").read_text().startswith("<?xml")
+
+
+def test_methods_see_the_same_faults_and_leave_nothing_behind(done):
+    values = {path.stem: pd.read_parquet(path) for path in (done / "adult_labels/values").glob("*.parquet")}
+    for replicate in "01":
+        faults = [table["corrupted"] for name, table in values.items() if name.endswith(replicate)]
+        assert len(faults) == 2 and faults[0].equals(faults[1])
+    assert not values["dvgs-0"]["corrupted"].equals(values["dvgs-1"]["corrupted"])
+    assert values["data_shapley-0"]["se"].notna().all()
+    assert not list(done.rglob("*.work"))
+
+
+def test_profiles_of_the_compendium(done):
+    values = pd.read_parquet(done / "l1000_denoise/values/dvgs-0.parquet")
+    assert len(values) == 60 and values["noise_sd"].between(0, 3).all()
+    summary = pd.read_csv(done / "l1000_denoise/summary.csv").set_index("measure")
+    assert -1 <= summary.loc["spearman_noise", "mean"] <= 1
+
+
+def test_impossible_study_ends_before_anything_runs(study):
+    wrong = STUDIES["studies"]["adult_labels"] | {"corruption": {"labels": 1.5}}
+    _, run = study({"presets": {"tiny": {}}, "studies": {"adult_labels": wrong}}, "--dry-run")
+    assert run.returncode != 0 and "Traceback" not in run.stderr
+    assert "studies.adult_labels.corruption.labels: 1.5 is greater than the maximum" in run.stderr
+
+
+def test_cut_file_is_one_line(study, done):
+    folder = done.parents[2]
+    path = folder / "data/adult/adult.data"
+    whole = path.read_text()
+    path.write_text(whole[:3000])
+    _, run = study(STUDIES, "--until", "draw_study")
+    path.write_text(whole)
+    assert run.returncode != 0
+    log = (folder / "logs/studies/tiny/draw_study-adult_labels-0.log").read_text()
+    assert "error: data/adult/adult.data: line " in log and "the file may be cut" in log and "Traceback" not in log
