@@ -224,7 +224,8 @@ def main():
     n_signatures, n_replicates = round(N_SIGNATURES * options.scale), round(N_REPLICATES * options.scale)
     # Both matrices; selected, scratch and cleaned copies of level 5; ranks of level 4; tables.
     need = 4 * N_GENES * (n_replicates * 1.5 + n_signatures * 6) + 1000 * (n_signatures + n_replicates)
-    print(f"{time.strftime('%Y-%m-%d')}, {machine()}\n{n_signatures:,} signatures, {n_replicates:,} replicates, {N_GENES} genes, "
+    print(f"{time.strftime('%Y-%m-%d')}, {machine()}")
+    print(f"{n_signatures:,} signatures, {n_replicates:,} replicates, {N_GENES} genes, "
           f"{options.cores} cores; needs {need / 1e9:.0f} GB of disk in {options.folder}", flush=True)  # fmt: skip
     release = options.folder / "release"
     try:
