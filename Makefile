@@ -1,10 +1,11 @@
 # make bench: speed and memory as ratios, on a GPU where there is one.
-# make demo: everything on an embedded compendium; make test: all tests; make lint; make docs; make lock: pin anew.
+# make demo: everything on an embedded compendium; make test: all tests but the slow ones on a cluster, which make test-slurm
+# runs; make lint; make docs; make lock: pin anew.
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test bench rehearse lint docs lock clean
+.PHONY: demo test test-slurm bench rehearse lint docs lock clean
 
 demo: .venv/workflow
 	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --prioritize embed --quiet rules host
@@ -13,6 +14,10 @@ demo: .venv/workflow
 
 test: .venv/tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# On a SLURM of its own on this machine; docs/cluster.md says what that takes.
+test-slurm: .venv/tests
+	$(BIN)/python -m pytest tests/slurm -m "" -v
 
 bench: .venv/workflow
 	$(BIN)/python tests/benchmarks/bench.py
