@@ -21,6 +21,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 from torch.func import functional_call, grad, vmap
+from torch.profiler import ProfilerActivity, profile
 
 from dvgs.devices import keep_freed_memory, pick_device, precision
 from dvgs.gradients import GradientSimilarity
@@ -183,6 +184,9 @@ def bench_against_vmap(device):
         line(f"    vmap at its best, in chunks of {chunk} / ours", f"{best / fast:.1f}x ({best:.0f} us)")
         figure = f"{published / passes:.0f}x ({passes:.2f} us)"
         line("    vmap as published / the model's two passes alone: the most there is to gain", figure)
+        if name == "conv autoencoder" and device.type == "cpu":
+            print(f"    ours: {profile_of(ours(*prepare(name, device)))}", flush=True)
+            print(f"    the two passes alone: {profile_of(passes_alone(*prepare(name, device)[:4]))}", flush=True)
 
 
 def time_of_ours_and_vmap(name, device):
@@ -212,6 +216,16 @@ def prepare(name, device):
     torch.manual_seed(0)
     model, loss, x, y = MODELS[name][0](device)
     return model, loss, x, y, target_gradient(model, loss, x[:500], y[:500])
+
+
+def profile_of(run):
+    """The operators in which a function spends its time, and their shares of it, in words."""
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        run()
+    operators = sorted(found.key_averages(), key=lambda operator: -operator.self_cpu_time_total)
+    whole = sum(operator.self_cpu_time_total for operator in operators)
+    shares = [f"{o.key.removeprefix('aten::')} {o.self_cpu_time_total / whole:.0%}" for o in operators[:6]]
+    return ", ".join(shares)
 
 
 def in_fresh_process(*options):
@@ -279,6 +293,7 @@ def bench_precision(device):
                 values[name] = score(trajectory, reconstruction_loss, read, 0, len(x), precise=name)["cosine"]
 
         taken = dict(zip(precisions, seconds([partial(run, name) for name in precisions], device, 3), strict=True))
+        profiles = {name: profile_of(partial(run, name)) for name in precisions} if device.type == "cpu" else {}
     native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     for name in precisions:
         found = values[name].to_numpy()
@@ -290,6 +305,8 @@ def bench_precision(device):
             what, judged = f"{name}: speed over float32", name == "bf16" and native
             line(what + ("" if native else " (no instructions for it here)"), f"{ratio:.2f}x", *judged * (">= 1.6x",
                  ratio >= 1.6))  # fmt: skip
+            for kind in profiles:
+                print(f"    scoring in {kind}: {profiles[kind]}", flush=True)
 
 
 def float64_values(trajectory, x):
