@@ -76,7 +76,7 @@ def add_tables(path, obs, var, **parts):
         ad.AnnData(obs=obs, var=var, **parts).write_h5ad(tables)
         with h5py.File(tables, "r") as source, h5py.File(path, "r+") as file:
             file.attrs.update(source.attrs)
-            for name in set(source) - {"X"}:
+            for name in sorted(set(source) - {"X"}):  # in the same order in every run, for the same bytes
                 source.copy(name, file)
 
 
