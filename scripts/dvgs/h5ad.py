@@ -51,6 +51,7 @@ def create_x(path, shape):
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        layout.set_obj_track_times(False)  # or the same X is other bytes a second later
         space = h5py.h5s.create_simple(shape)
         h5py.h5d.create(file.id, b"X", h5py.h5t.IEEE_F32LE, space, dcpl=layout)
         file["X"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
