@@ -74,43 +74,59 @@ def trace_curve(
     Returns a DataFrame of COLUMNS.
     """
     known = methods.notna().all(axis=1).to_numpy()
-    masks, rows = {}, []
+    trainings, rows = Trainings(), []
     for profiles, method, drop, quantile in plan(methods, quantiles):
         candidates = known if profiles == "with_apc" else np.ones(len(x), bool)
         mask = candidates.copy()
         mask[candidates] = keep_mask(methods[method].to_numpy()[candidates], drop, quantile)
         n_train = int(mask.sum())
         steps = n_steps(budget, epochs, batch_size, n_train, int(candidates.sum()))
-        key = steps, hashlib.sha256(mask).digest()  # nothing dropped is the same training for every method
-        masks[key] = mask
-        rows.append(((profiles, method, drop, quantile, replicate, n_train, steps), key))
+        rows.append(((profiles, method, drop, quantile, replicate, n_train, steps), trainings.add(steps, mask)))
 
     def make():
         return make_autoencoder(x.shape[1], **model, seed=seed).to(x.device)
 
-    trained = {}
-    progress = Progress("filter curves, models", len(masks))
-    for group in _alike(masks, batch_size, group_size(make(), batch_size, x.device)):
-        networks = fit_together(
-            [make() for _ in group],
-            reconstruction_loss,
-            x,
-            x,
-            [np.flatnonzero(masks[key]) for key in group],
-            steps=group[0][0],
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seeds=[seed] * len(group),
-        )
-        for key, network in zip(group, networks, strict=True):
-            trained[key] = r2(network, x_test), r2(network, x_validation)
-        progress.advance(len(group))
+    options = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    trained = {
+        key: (r2(network, x_test), r2(network, x_validation))
+        for key, network in trainings.run(make, reconstruction_loss, x, x, **options)
+    }
     return pd.DataFrame([(*row, *trained[key]) for row, key in rows], columns=COLUMNS)
 
 
-def _alike(masks, batch_size, size):
-    """Groups of at most `size` keys (steps, digest) whose trainings have equal steps and batches of equal length."""
-    alike = defaultdict(list)
-    for key, mask in masks.items():
-        alike[key[0], min(mask.sum(), batch_size)].append(key)
-    return [keys[i : i + size] for keys in alike.values() for i in range(0, len(keys), size)]
+class Trainings:
+    """The different trainings of filter curves: what they keep of the samples, and their steps."""
+
+    def __init__(self):
+        self._masks = {}
+
+    def add(self, steps, mask):
+        """Take in a training and return its key; nothing dropped is the same training for every method."""
+        key = steps, hashlib.sha256(mask).digest()
+        self._masks[key] = mask
+        return key
+
+    def run(self, make, loss, x, y, *, batch_size, learning_rate, seed):
+        """Yield (key, model) of every training, several of them trained together where that is faster."""
+        progress = Progress("filter curves, models", len(self._masks))
+        for group in self._alike(batch_size, group_size(make(), batch_size, x.device)):
+            models = fit_together(
+                [make() for _ in group],
+                loss,
+                x,
+                y,
+                [np.flatnonzero(self._masks[key]) for key in group],
+                steps=group[0][0],
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                seeds=[seed] * len(group),
+            )
+            yield from zip(group, models, strict=True)
+            progress.advance(len(group))
+
+    def _alike(self, batch_size, size):
+        """Groups of at most `size` keys whose trainings have equal steps and batches of equal length."""
+        alike = defaultdict(list)
+        for key, mask in self._masks.items():
+            alike[key[0], min(mask.sum(), batch_size)].append(key)
+        return [keys[i : i + size] for keys in alike.values() for i in range(0, len(keys), size)]

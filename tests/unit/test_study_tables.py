@@ -9,7 +9,7 @@ from conftest import ROOT
 from scipy import stats
 from task_examples import blobs
 
-from dvgs import study_curves
+from dvgs import curves, study_curves
 from dvgs.errors import InputError
 from dvgs.studies import METHODS
 from dvgs.study_config import read_studies
@@ -50,7 +50,7 @@ def test_bands_over_replicates():
 def test_curves_against_training_on_what_is_left(rng, monkeypatch, together):
     from dvgs.seeds import derive_seed
 
-    monkeypatch.setattr(study_curves, "group_size", lambda *_: together)
+    monkeypatch.setattr(curves, "group_size", lambda *_: together)
     task, test = blobs(rng, n_classes=0), blobs(rng, n_classes=0).target
     methods = pd.DataFrame({"one": rng.random(40), "two": rng.random(40)})
     training = {"batch_size": 16, "learning_rate": 0.01}
