@@ -8,22 +8,18 @@ replicate start from the same weights. Compared are the same compounds everywher
 enough profiles, and which share a drug target with another of them.
 """
 
-import logging
-
 import numpy as np
 import pandas as pd
 import torch
 
 from dvgs.curves import keep_mask
 from dvgs.errors import InputError
-from dvgs.jobs import Progress
+from dvgs.jobs import Progress, logger
 from dvgs.models import make_perturbation_model, reconstruction_loss
 from dvgs.pairs import contrast, cosine_of_pairs, describe, draw_counts, draw_exchanges, p_value, share_label
 from dvgs.seeds import derive_seed, generator
 from dvgs.tables import read_table
 from dvgs.training import fit, steps_per_epoch
-
-logger = logging.getLogger("dvgs")
 
 ALL = "all"  # in the column of replicates: their mean
 LIMITS = ("", "_low", "_high")

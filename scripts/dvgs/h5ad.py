@@ -15,9 +15,6 @@ from dvgs.scratch import Rows
 class H5adFile(Matrix):
     """An open .h5ad (see Matrix); its X may be dense or sparse. Metadata are `.obs` and `.var`."""
 
-    def __init__(self, path, field="h5ad"):
-        super().__init__(path, field)
-
     def _open(self):
         try:
             self._data = ad.read_h5ad(self.path, backed="r")

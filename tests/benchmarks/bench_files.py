@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import h5py
 import numpy as np
 import pandas as pd
+import torch
 from bench import line, seconds, status
 from cmapPy.pandasGEXpress.parse import parse
 
@@ -29,6 +30,7 @@ from dvgs.tables import explode_replicates
 N_GENES, N_LANDMARKS = 12_328, 978
 LAYOUTS = {"contiguous": {}, "chunked": {"chunks": (262, 1000)}}  # as GCTX writers do
 REPLICATES = 3
+CPU = torch.device("cpu")
 
 
 def write(path, n, n_genes, **layout):
@@ -109,13 +111,6 @@ def bench_ingest(folder, n):
         figure = f"{need[0.25]:.0f} and {need[1]:.0f} MiB"
         line(f"{layout}: memory of ingest above the interpreter, a quarter and all", figure, "< 300 MiB", need[1] < 300)
         path.unlink()
-
-
-class Cpu:
-    type = "cpu"
-
-
-CPU = Cpu()
 
 
 def in_fresh_process(*options):

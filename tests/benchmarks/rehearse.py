@@ -158,7 +158,7 @@ def measure(folder):
     return table.agg(jobs=("seconds", "size"), seconds=("seconds", "sum"), peak=("peak", "max"))
 
 
-def show(stages, release, cores):
+def show(stages, release):
     read = {"ingest": release / NAMES[0], "compute_apc": release / NAMES[1]}
     print(f"\n{'stage':<22}{'jobs':>5}{'seconds':>10}{'peak memory':>14}{'read':>12}")
     for stage, row in stages.iterrows():
@@ -239,7 +239,7 @@ def main():
     config = make_config(release, n_signatures)
     run(options.folder, config, options.cores)
     stages = measure(options.folder)
-    show(stages, release, options.cores)
+    show(stages, release)
     predict(stages, config, options.cores, options.scale)
     if not options.keep:
         shutil.rmtree(options.folder)
