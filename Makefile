@@ -23,7 +23,7 @@ bench: .venv/workflow
 	$(BIN)/python tests/benchmarks/bench.py
 	$(BIN)/python tests/benchmarks/bench_files.py
 
-# LINCS 2020 at its full shape, synthetic: 40 GB of disk and the better part of an hour.
+# LINCS 2020 at its full shape, synthetic; it says first how much disk it needs.
 rehearse: .venv/workflow
 	$(BIN)/python tests/benchmarks/rehearse.py --cores $(CORES)
 

@@ -31,7 +31,7 @@ def lay_out(latent, rng, seed, target):
     rows = np.arange(n) if n <= MOST else np.sort(rng.choice(n, MOST, replace=False))
     logging.getLogger("dvgs").info("UMAP of %d of %d profiles, target %s", len(rows), n, target)
     data = ad.AnnData(latent[rows])
-    # Exact neighbours, for what scanpy takes by default for many profiles is as fast here and fails in some versions.
+    # Exact neighbours: scanpy's default for many profiles fails with some versions of what finds approximate ones.
     n_neighbors = min(15, len(rows) - 1)
     sc.pp.neighbors(data, use_rep="X", n_neighbors=n_neighbors, transformer="sklearn", random_state=seed)
     sc.tl.umap(data, random_state=seed)
