@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from dvgs.mish import Mish
+
 
 class Autoencoder(nn.Module):
     """A symmetric multilayer autoencoder with Mish between its layers; latent and output are linear.
@@ -29,7 +31,7 @@ def _mlp(sizes, dropout=0, norm=False):
     for n_in, n_out in pairwise(sizes[:-1]):
         layers += [nn.Linear(n_in, n_out)]
         layers += [nn.Dropout(dropout)] if dropout else []
-        layers += [nn.Mish()]
+        layers += [Mish()]
         layers += [nn.LayerNorm(n_out, elementwise_affine=False)] if norm else []
     return nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
 
@@ -58,7 +60,7 @@ def make_image_classifier(n_classes, seed):
         torch.manual_seed(seed)
         layers = []
         for n_in, n_out in pairwise((3, 32, 64, 64)):
-            layers += [nn.Conv2d(n_in, n_out, 3, stride=2, padding=1), nn.Mish()]
+            layers += [nn.Conv2d(n_in, n_out, 3, stride=2, padding=1), Mish()]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 4 * 4, n_classes))
 
 
@@ -106,5 +108,5 @@ def make_conv_autoencoder(seed, channels=(3, 32, 32, 10)):
         torch.manual_seed(seed)
         down = [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(channels)]
         up = [nn.ConvTranspose2d(b, a, 4, stride=2, padding=1) for a, b in reversed(list(pairwise(channels)))]
-        layers = [part for layer in down + up for part in (layer, nn.Mish())]
+        layers = [part for layer in down + up for part in (layer, Mish())]
         return nn.Sequential(*layers[:-1])

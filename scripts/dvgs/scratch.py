@@ -32,7 +32,7 @@ class Rows:
         self._file.close()
 
     def write(self, places, rows):
-        """Put rows (n, columns) at the given places, each place once; ValueError for rows that are not of this width."""
+        """Put rows (n, columns) at the given places, each place once; ValueError for rows of another width."""
         if rows.shape[1:] != self.shape[1:]:
             raise ValueError(f"rows of {rows.shape[1:]} for {self.shape}")
         if (np.diff(places) < 0).any():

@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from dvgs.devices import fork_random, seed_device
+from dvgs.mish import Mish
 from dvgs.models import Autoencoder
 from dvgs.seeds import derive_seed
 from dvgs.training import _batches, fit, make_optimizer
 
 MOST_PRODUCTS = 100_000_000  # multiplications of a forward pass up to which stacking was faster on two cores
-ELEMENTWISE = {nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.Mish, nn.ReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Tanh}
+ELEMENTWISE = {nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Tanh}
+ELEMENTWISE |= {nn.Mish, Mish}
 
 
 def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, seeds):
