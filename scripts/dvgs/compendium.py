@@ -174,7 +174,7 @@ def _copy(matrix, selected, columns, rows, counts, stop):
     progress = Progress("reading profiles", len(row))
     blocks = matrix.blocks(np.arange(matrix.shape[1]) if counts else columns, row)
     for number, (positions, values) in enumerate(blocks):
-        bad = ~np.isfinite(values) | (values == MISSING)
+        bad = _unusable(values)
         if counts:
             if (values < 0).any():
                 problem = f"negative values, in profile {matrix.profile_ids[positions[(values < 0).any(axis=1)][0]]!r}"
@@ -197,6 +197,14 @@ def _copy(matrix, selected, columns, rows, counts, stop):
             raise InputError(matrix.path, "select.bad_values", problem, "correct the matrix, or set it to drop")
         logger.warning("%s: %s; these profiles are left out", matrix.path, problem)
     return usable
+
+
+def _unusable(values):
+    """Where values are no measurements, (n, genes) bool."""
+    # The lowest and the highest tell of most blocks that there is nothing to look for, in half the time.
+    if values.min(initial=0) > MISSING and values.max(initial=0) < np.inf:
+        return np.zeros(values.shape, bool)
+    return ~np.isfinite(values) | (values == MISSING)
 
 
 def _look_like_counts(values):

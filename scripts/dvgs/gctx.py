@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from dvgs.files import written_whole
-from dvgs.matrix import Matrix, as_text
+from dvgs.matrix import Matrix, as_text, pick
 
 MATRIX, ROW, COL = "0/DATA/0/matrix", "0/META/ROW", "0/META/COL"
 MICRO = {0xB5: "u", 0x3BC: "u"}  # as CMap itself writes uM
+TILE_BYTES = 2**20
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -55,8 +56,11 @@ class GctxFile(Matrix):
                 f"{found}it is {self._matrix.shape}, the ids say {self.shape} (profiles, genes)",
                 "store the matrix as profiles x genes",
             )
-        self.leading, self.multiple = bool(self._matrix.chunks), (self._matrix.chunks or (1,))[0]
-        self._buffer = np.empty(0, self._matrix.dtype)
+        self._tile = _tile(self._matrix)
+        self._is_plain = self._matrix.chunks == self._tile and _is_plain(self._matrix)
+        self.multiple = self._tile[0]
+        # One for all tiles: fresh pages for each would take as long as the reading.
+        self._buffer = np.empty(self._tile, self._matrix.dtype).reshape(-1)
 
     def metadata(self, axis):
         group = self._file[ROW if axis == "gene" else COL]
@@ -65,15 +69,30 @@ class GctxFile(Matrix):
         fields = {k: as_text(v) if v.dtype.kind in "SO" else v for k, v in fields.items()}
         return pd.DataFrame(fields, index=pd.Index(ids, name="id"))
 
-    def _read(self, first, last, stop):
-        # One buffer for all blocks: fresh pages for each would take as long as the reading.
-        size = (last - first) * stop
-        if len(self._buffer) < size:
-            self._buffer = np.empty(size, self._matrix.dtype)
-        block = self._buffer[:size].reshape(last - first, stop)
-        self._fetch_ahead(last, last - first)
-        self._matrix.read_direct(block, np.s_[first:last, :stop])
-        return block
+    def _read(self, rows, genes):
+        self._fetch_ahead(rows[-1] + 1, len(rows))
+        height, width = self._tile
+        order = np.argsort(genes)
+        sorted_genes, found = genes[order], np.empty((len(rows), len(genes)), self._matrix.dtype)
+        for top in range(rows[0] // height * height, rows[-1] + 1, height):
+            begin, end = np.searchsorted(rows, (top, top + height))
+            for left in range(0, self.shape[1], width):
+                first, last = np.searchsorted(sorted_genes, (left, left + width))
+                if begin < end and first < last:
+                    tile = self._read_tile(top, left)
+                    found[begin:end, first:last] = pick(tile, rows[begin:end] - top, sorted_genes[first:last] - left)
+        return found if (order[:-1] < order[1:]).all() else found.take(np.argsort(order), axis=1)
+
+    def _read_tile(self, top, left):
+        """The tile that begins there, or what of it is within the matrix; the next one overwrites it."""
+        height, width = self._tile
+        if self._is_plain:  # as it lies in the file: HDF5 itself would copy it once more
+            self._matrix.id.read_direct_chunk((top, left), out=self._buffer.view(np.uint8))
+            return self._buffer.reshape(height, width)
+        height, width = min(height, self.shape[0] - top), min(width, self.shape[1] - left)
+        tile = self._buffer[: height * width].reshape(height, width)
+        self._matrix.read_direct(tile, np.s_[top : top + height, left : left + width])
+        return tile
 
     def _fetch_ahead(self, first, n):
         """Let the system read the next block while this one is worked on."""
@@ -81,6 +100,25 @@ class GctxFile(Matrix):
             width = self._matrix.dtype.itemsize * self.shape[1]
             start = self._matrix.id.get_offset() + first * width
             os.posix_fadvise(self._file.id.get_vfd_handle(), start, n * width, os.POSIX_FADV_WILLNEED)
+
+
+def _tile(matrix):
+    """(profiles, genes) to read at once: a chunk; where chunks are small, or there are none, some whole profiles.
+
+    A list of genes is never asked of HDF5, which walks over it element by element: genes are picked from a tile while
+    it is in the cache of the processor.
+    """
+    n_genes, chunk = max(1, matrix.shape[1]), matrix.chunks or (1, 1)
+    if 4 * chunk[0] * chunk[1] * matrix.dtype.itemsize >= TILE_BYTES:
+        return chunk
+    height = max(1, TILE_BYTES // (n_genes * matrix.dtype.itemsize))
+    return -(-height // chunk[0]) * chunk[0], n_genes
+
+
+def _is_plain(matrix):
+    """Whether all chunks of a matrix lie in its file, as they are."""
+    grid = [-(-n // step) for n, step in zip(matrix.shape, matrix.chunks, strict=True)]
+    return matrix.id.get_create_plist().get_nfilters() == 0 and matrix.id.get_num_chunks() == grid[0] * grid[1]
 
 
 def _why_closed(error):

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from dvgs.files import written_whole
-from dvgs.matrix import Matrix, as_text
+from dvgs.matrix import Matrix, as_text, pick
 from dvgs.scratch import Rows
 
 
@@ -37,9 +37,9 @@ class H5adFile(Matrix):
     def metadata(self, axis):
         return (self._data.var if axis == "gene" else self._data.obs).copy()
 
-    def _read(self, first, last, stop):
-        block = self._x[first:last]
-        return block if isinstance(block, np.ndarray) else block.toarray()
+    def _read(self, rows, genes):
+        block = self._x[rows[0] : rows[-1] + 1]
+        return pick(block if isinstance(block, np.ndarray) else block.toarray(), rows - rows[0], genes)
 
 
 def create_x(path, shape):

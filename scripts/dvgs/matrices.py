@@ -37,8 +37,8 @@ class GctFile(Matrix):
         frame = self._data.row_metadata_df if axis == "gene" else self._data.col_metadata_df
         return frame.set_axis(self.gene_ids if axis == "gene" else self.profile_ids)
 
-    def _read(self, first, last, stop):
-        return self._values[first:last]
+    def _read(self, rows, genes):
+        return self._values[np.ix_(rows, genes)]
 
 
 class GctxFolder(Matrix):

@@ -18,7 +18,6 @@ class Matrix:
     that is not what it should be, or that repeats an id.
     """
 
-    leading = False  # whether reading only the leading genes saves anything
     multiple = 1  # rows that are stored, and so best read, together
 
     def __init__(self, path, field):
@@ -69,23 +68,21 @@ class Matrix:
         if profiles is not None:
             wanted[:] = False
             wanted[profiles] = True
-        # Whole rows, then the columns: a file gives a block in one read, but walks over a list of columns element by
-        # element. Only leading genes are worth a slice, and only where they are stored apart.
-        stop = int(genes.max()) + 1 if self.leading and len(genes) else self.shape[1]
-        rows = max(1, BLOCK_BYTES // (4 * max(1, stop)))
+        rows = max(1, BLOCK_BYTES // (4 * max(1, self.shape[1])))
         rows = max(1, rows // self.multiple) * self.multiple
         for start in range(0, self.shape[0], rows):
-            inside = np.flatnonzero(wanted[start : start + rows])
+            inside = start + np.flatnonzero(wanted[start : start + rows])
             if len(inside):
-                first, last = start + inside[0], start + inside[-1] + 1
-                block = self._read(first, last, stop)
-                if len(inside) < len(block):
-                    block = block[inside - inside[0]]
-                yield start + inside, block.take(genes, axis=1).astype(np.float32, copy=False)
+                yield inside, self._read(inside, genes).astype(np.float32, copy=False)
 
-    def _read(self, first, last, stop):
-        """Profiles [first, last) with their first `stop` genes or more, an array that the next call may overwrite."""
+    def _read(self, rows, genes):
+        """Those profiles, increasing, and those genes: a new array (len(rows), len(genes))."""
         raise NotImplementedError
+
+
+def pick(block, rows, genes):
+    """Of a block of whole profiles those at rows, increasing, and their genes, as a new array."""
+    return (block if len(rows) == len(block) else block[rows]).take(genes, axis=1)
 
 
 def as_text(values):

@@ -42,17 +42,31 @@ def test_missing_metadata_is_written_as_cmap_does(small):
 @pytest.mark.parametrize("layout", [{}, {"chunks": (2, 3)}, {"chunks": (2, 3), "compression": "gzip"}])
 @pytest.mark.parametrize("genes", [[0, 1], [4, 0, 2], [3]])
 @pytest.mark.parametrize("profiles", [None, [6, 1, 2], [5]])
-def test_blocks_equal_fancy_indexing(tmp_path, rng, monkeypatch, layout, genes, profiles):
+@pytest.mark.parametrize("tile_bytes", [1, 2**20])  # by chunk and by whole profiles
+def test_blocks_equal_fancy_indexing(tmp_path, rng, monkeypatch, layout, genes, profiles, tile_bytes):
     path, matrix = tmp_path / "x.gctx", rng.normal(size=(7, 5)).astype(np.float32)
     write_gctx(path, matrix, range(7), range(5))
     with h5py.File(path, "a") as file:
         del file["0/DATA/0/matrix"]
         file.create_dataset("0/DATA/0/matrix", data=matrix, **layout)
     monkeypatch.setattr("dvgs.matrix.BLOCK_BYTES", 40)  # blocks of two profiles
+    monkeypatch.setattr("dvgs.gctx.TILE_BYTES", tile_bytes)
     positions, values = read(path, genes, profiles)
     expected = np.arange(7) if profiles is None else np.sort(profiles)
     assert np.array_equal(positions, expected)
     assert np.array_equal(values, matrix[np.ix_(expected, genes)])
+
+
+def test_chunks_that_were_never_written(tmp_path, rng, monkeypatch):
+    path, matrix = tmp_path / "x.gctx", np.full((7, 5), 3, np.float32)
+    write_gctx(path, matrix, range(7), range(5))
+    matrix[2:4, :3] = rng.normal(size=(2, 3))
+    with h5py.File(path, "a") as file:
+        del file["0/DATA/0/matrix"]
+        stored = file.create_dataset("0/DATA/0/matrix", (7, 5), np.float32, chunks=(2, 3), fillvalue=3)
+        stored[2:4, :3] = matrix[2:4, :3]
+    monkeypatch.setattr("dvgs.gctx.TILE_BYTES", 1)
+    assert np.array_equal(read(path, range(5))[1], matrix)
 
 
 @pytest.mark.parametrize(
