@@ -4,6 +4,7 @@ Every line compares things that were timed in turn, so that a slow moment of the
 """
 
 import argparse
+import copy
 import ctypes
 import json
 import platform
@@ -25,6 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from dvgs.devices import keep_freed_memory, pick_device, precision
 from dvgs.gradients import GradientSimilarity
+from dvgs.mish import Mish
 from dvgs.models import (
     Autoencoder,
     make_autoencoder,
@@ -87,8 +89,19 @@ def ours(model, loss, x, y, gradient, chunk=None):
     return run
 
 
+def as_published(model):
+    """The same model with torch's own Mish."""
+    model = copy.deepcopy(model)
+    for module in list(model.modules()):
+        for name, layer in module.named_children():
+            if isinstance(layer, Mish):
+                setattr(module, name, nn.Mish())
+    return model
+
+
 def by_vmap(model, loss, x, y, gradient, chunk):
     """Per-sample gradients formed, compared and forgotten."""
+    model = as_published(model)
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     targets = [g.flatten() for g in gradient]
     target_norm = torch.cat(targets).norm()
@@ -111,6 +124,7 @@ def by_vmap(model, loss, x, y, gradient, chunk):
 
 def published_way(model, loss, x, y, gradient, chunk):
     """What the code published with the paper does: vmap, all gradients joined, torch's own CosineSimilarity."""
+    model = as_published(model)
     parameters = dict(model.named_parameters())
     target, similarity = torch.cat([g.flatten() for g in gradient]), nn.CosineSimilarity(dim=1)
 
@@ -342,7 +356,8 @@ def bench_scaling(device):
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak up to here
             run(n, 1)
             peaks.append(status("VmHWM") / 1024)
-        by_size = seconds([partial(run, n, steps[0]) for n in sizes], device, 1)
+        # Steps enough for what is done once to count little.
+        by_size = seconds([partial(run, n, 25) for n in sizes], device, 1)
         by_steps = seconds([partial(run, 4096, n) for n in steps], device, 2)
     for what, at, taken in (("profiles", sizes, by_size), ("steps", steps, by_steps)):
         exponent = np.polyfit(np.log(at), np.log(taken), 1)[0]
