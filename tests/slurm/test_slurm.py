@@ -77,21 +77,26 @@ def again(finished, tmp_path):
     return folder
 
 
+NODES = "slurm/config.yaml: set-resources: no node of the partition has the GPUs, CPUs or memory"
 BAD = {
     "partition": (
-        {"slurm_partition": "nope"},
-        {},
+        {"defaults": {"slurm_partition": "nope"}},
         "slurm/config.yaml: slurm_partition: SLURM knows no such partition;",
     ),
-    "gpu": ({}, {"gpu": 1}, "slurm/config.yaml: set-resources: no node of the partition has the GPUs"),
-    "memory": ({}, {"mem_mb": 10**8}, "slurm/config.yaml: set-resources: no node of the partition has the GPUs"),
+    "gpu": ({"rules": {"score_shard": {"gpu": 1}}}, NODES),
+    "memory": ({"rules": {"score_shard": {"mem_mb": 10**8}}}, NODES),
+    "cpus": ({"set-threads": {"score_shard": 8}}, NODES),  # of 4
+    "time": (
+        {"rules": {"score_shard": {"runtime": 3000}}, "retries": 0},  # of 1440; SLURM takes the job and lets it wait
+        "slurm/config.yaml: set-resources: a job asks for more time than its partition gives;",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_slurm_refuses_is_told_with_the_setting_to_change(again, case):
-    defaults, resources, message = BAD[case]
-    change_profile(again, defaults, {"score_shard": resources})
+    changes, message = BAD[case]
+    change_profile(again, **changes)
     status, out = run(again, VALUES)
     errors = [line for line in out.splitlines() if line.startswith("error: ")]
     assert status == 1 and len(errors) == 1 and message in errors[0], out
