@@ -15,9 +15,9 @@ demo: .venv/workflow
 test: .venv/tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# On a SLURM of its own on this machine; docs/cluster.md says what that takes.
+# On a SLURM of its own on this machine; docs/cluster.md says what that takes. The log tells what happened in each case.
 test-slurm: .venv/tests
-	$(BIN)/python -m pytest tests/slurm -m "" -v
+	bash -o pipefail -c '{ date +%F; $(BIN)/python -m pytest tests/slurm -m "" --no-header -v -rP; } | tee docs/slurm_tests.txt'
 
 bench: .venv/workflow
 	$(BIN)/python tests/benchmarks/bench.py

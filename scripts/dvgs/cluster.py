@@ -1,38 +1,73 @@
-"""What to change when a cluster refuses jobs or does not share the working folder, told from what Snakemake logged."""
+"""What to change when a cluster refuses jobs, lets them wait for ever or does not share the working folder."""
 
 import re
+import subprocess
+import threading
+import time
 from pathlib import Path
 
 from dvgs.errors import InputError
 
 PROFILE = "slurm/config.yaml"
-# What sbatch and Snakemake's executor say, and so the setting, the problem and the remedy.
+# What sbatch and Snakemake's executor say of a job, or squeue of one that would wait for ever, and so the setting, the
+# problem and the remedy.
 REFUSALS = {
     "Invalid partition name": ("slurm_partition", "SLURM knows no such partition", "take one that `sinfo -s` lists"),
-    "Invalid account|account .* appears to be invalid": (
+    "Invalid account|account .* appears to be invalid|InvalidAccount|AccountNotAllowed": (
         "slurm_account",
         "SLURM refuses this account",
         "take one that `sacctmgr show associations user=$USER` lists",
     ),
-    "Requested node configuration is not available|Invalid generic resource": (
+    "Requested node configuration is not available|Invalid generic resource|PartitionNodeLimit|PartitionConfig"
+    r"|BadConstraints|Max(?!Wall)\w+Per(Job|Node)": (
         "set-resources",
-        "no node of the partition has the GPUs, CPUs or memory that a job asks for",
-        "change gpu, slurm_partition or mem_mb of the rule named above; `sinfo -o '%P %c %m %G'` tells what nodes have",
+        "no node of the partition has the GPUs, CPUs or memory that a job asks for, or you may not have them",
+        "change gpu, slurm_partition or mem_mb of the rule named above, or `threads` in the config of the compendium; "
+        "`sinfo -o '%P %c %m %G'` tells what nodes have",
     ),
-    "Requested time limit is invalid": (
+    r"Requested time limit is invalid|PartitionTimeLimit|MaxWall\w+PerJob": (
         "set-resources",
         "a job asks for more time than its partition gives",
         "change runtime or slurm_partition of the rule named above; `sinfo -o '%P %l'` lists the limits",
     ),
-    "Invalid qos": ("slurm-qos", "SLURM refuses this quality of service", "ask for one that your account has"),
+    "Invalid qos|InvalidQOS|QOSNotAllowed": (
+        "slurm-qos",
+        "SLURM refuses this quality of service",
+        "ask for one that your account has",
+    ),
 }
+
+
+def watch_queue(tell, seconds=30):
+    """Look every so many seconds, in a thread, for jobs of this folder that would wait for ever, and cancel them.
+
+    tell: gets a line that says why. Snakemake alone would wait as long as they do.
+    """
+
+    def watch():
+        while True:
+            time.sleep(seconds)
+            for job, reason, comment in _hopeless():
+                tell(f"SLURM would let job {job} ({comment}) wait for ever ({reason}), so it is cancelled")
+                subprocess.run(["scancel", job])
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _hopeless():
+    command = ["squeue", "--me", "--noheader", "--states", "pending", "--format", "%i|%r|%Z|%k"]
+    listed = subprocess.run(command, capture_output=True, text=True).stdout
+    for line in listed.splitlines():
+        job, reason, folder, comment = line.split("|", 3)
+        if Path(folder) == Path.cwd() and any(re.search(said, reason) for said in REFUSALS):
+            yield job, reason, comment
 
 
 def remedies(log):
     """InputErrors, one for each setting to change, by the text of Snakemake's log."""
     found = [InputError(PROFILE, *remedy) for said, remedy in REFUSALS.items() if re.search(said, log)]
     printed = re.findall(r"(/\S+/\d+\.log) \(check log file", log)
-    if any(not Path(path).exists() for path in printed):
+    if not found and any(not Path(path).exists() for path in printed):
         problem = "a job failed before it could print anything here, as where nodes do not see this folder"
         found.append(InputError(Path.cwd(), "folder", problem, "work on a file system that all nodes share"))
     return found

@@ -69,6 +69,7 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
             x, y = read(first, min(first + size, stop))
             part = parts and Path(parts) / f"{first}-{digest(settings, x, y)}.parquet"
             if part and part.exists():
+                logger.info("profiles %d to %d have been scored before", first, first + len(x))
                 windows.append(pd.read_parquet(part))
                 progress.skip(len(trajectory))
                 continue

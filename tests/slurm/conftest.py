@@ -9,18 +9,27 @@ import sys
 import time
 from pathlib import Path
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import yaml
 from conftest import ROOT
-from workflow.conftest import SMALL
 
 HERE = Path(__file__).parent
 COMMAND = ["snakemake", "--cores", "8", "--profile", "slurm"]
-TINY = SMALL | {
+N_PROFILES = 17_000  # three blocks of scoring, so that two shards have one and two
+TINY = {
     "compendium": "tiny",
-    "targets": {"general": SMALL["targets"]["general"]},
-    "curves": SMALL["curves"] | {"replicates": 1, "shards": 1},
+    "input": {"profiles": "profiles.h5ad", "columns": {"replicate": "group"}},
+    "apc": {"null_groups": 50},
+    "targets": {"general": {"target_size": 200, "test_size": 100}},
+    "model": {"hidden": [16], "latent": 4},
+    "trajectory": {"epochs": 100},
+    "score": {"shards": 2},
+    "curves": {"quantiles": [0.3], "replicates": 1, "shards": 1, "epochs": 1},
+    "statistics": {"bootstrap": 50},
 }
 RESULTS, LOGS = Path("results/tiny/general"), Path("logs/tiny")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")} | {
@@ -58,16 +67,30 @@ def cluster(tmp_path_factory):
 
 
 def checkout(folder, defaults=(), rules=(), **settings):
-    """A fresh checkout of the project with TINY as its config; changes to its profile, as a user would make them.
+    """A fresh checkout of the project with TINY as its config and its profiles; changes to its profile, as by a user.
 
     defaults: default resources. rules: resources of rules, {rule: {resource: value}}. settings: anything else.
     """
+    copy_project(folder)
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
+    write_profiles(folder / TINY["input"]["profiles"])
+    change_profile(folder, defaults, rules, **settings)
+    return folder
+
+
+def copy_project(folder):
     for name in ("workflow", "scripts", "config", "envs", "slurm"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder)
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
-    change_profile(folder, defaults, rules, **settings)
-    return folder
+
+
+def write_profiles(path):
+    """Profiles of 12 genes, in groups of about four replicates."""
+    rng = np.random.default_rng(1)
+    group = rng.integers(N_PROFILES // 4, size=N_PROFILES)
+    x = rng.normal(size=(N_PROFILES // 4, 12))[group] + rng.normal(size=(N_PROFILES, 12))
+    obs = pd.DataFrame({"group": [f"g{k}" for k in group]}, index=[f"p{i}" for i in range(N_PROFILES)])
+    ad.AnnData(x.astype(np.float32), obs).write_h5ad(path)
 
 
 def change_profile(folder, defaults=(), rules=(), **settings):
@@ -87,9 +110,17 @@ def start(folder, *arguments):
         return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
 
 
-def end(run, folder, seconds=300):
-    """Its exit status and what it printed."""
-    return run.wait(seconds), (folder / "out.txt").read_text()
+def end(command, folder, seconds=600):
+    """Its exit status and what it printed; prints what happened, for the log of `make test-slurm`."""
+    status, out = command.wait(seconds), (folder / "out.txt").read_text()
+    print("$", *command.args)
+    for line in out.splitlines():
+        if sent := re.search(r"has been submitted with SLURM jobid (\d+) \(log: \S+/rule_(\w+)/(\w+)", line):
+            print(f"SLURM job {sent[1]}: {sent[2]} {sent[3]}")
+        elif re.match(r"Finished jobid|SLURM-job|error: ", line.strip()):
+            print(line.strip().replace(str(folder), "<the checkout>"))
+    print(f"exit status {status}")
+    return status, out
 
 
 def run(folder, *arguments):
@@ -101,10 +132,9 @@ def ask(*command):
 
 
 def running(rule):
-    """{shard or target: node} of the jobs of a rule that run now."""
-    lines = ask("squeue", "-h", "-t", "running", "-o", "%k %N").splitlines()
-    found = (re.fullmatch(rf"rule_{rule}(?:_wildcards_(\S+))? (\S+)", line) for line in lines)
-    return {match[1]: match[2] for match in found if match}
+    """What squeue says of the jobs of a rule that run now: job, state, time, node, rule and wildcards."""
+    lines = ask("squeue", "-h", "-t", "running", "-o", "%i %T %M %N %k").splitlines()
+    return [line for line in lines if f" rule_{rule}_" in line]
 
 
 def submitted(out):
@@ -114,14 +144,17 @@ def submitted(out):
 
 def place(folder, job):
     """SLURM's job id, node and GPUs as the log of a job tells them."""
-    return re.search(r"SLURM job (\d+) on node (\w+), GPU (\S+)", (folder / LOGS / f"{job}.log").read_text()).groups()
+    log = (folder / LOGS / f"{job}.log").read_text()
+    found = re.search(r"SLURM job (\d+) on node (\w+), GPU (\S+)", log)
+    print(f"{job}.log: {found[0]}")
+    return found.groups()
 
 
-def wait_for(look, seconds=120):
+def wait_for(look, seconds=300):
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.01)
     return found
 
 

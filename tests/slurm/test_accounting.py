@@ -23,7 +23,7 @@ def finished(request, tmp_path_factory):
 def test_sacct_shows_shards_on_two_nodes_at_once(finished):
     lines = ask("sacct", "-X", "-n", "-P", "-o", "Comment,Account,NodeList,Start,End,State").splitlines()
     shards = [line.split("|") for line in lines if line.startswith("rule_score_shard")]
-    print(*lines, sep="\n")
+    print("$ sacct -X", *lines, sep="\n")
     assert {shard[1] for shard in shards} == {"lab"} and {shard[5] for shard in shards} == {"COMPLETED"}
     assert {shard[2] for shard in shards} == {"n1", "n2"}
     assert max(shard[3] for shard in shards) < min(shard[4] for shard in shards)

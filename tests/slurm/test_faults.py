@@ -112,17 +112,24 @@ def test_out_of_time_then_passed_with_more(trained, same):
     assert out.count("SLURM status is: 'TIMEOUT'") == 1
 
 
-def test_preempted_shard_is_queued_again_and_ends_as_the_same_job(trained, same):
+def test_preempted_shard_is_queued_again_and_goes_on_from_its_last_block(trained, same):
     command = start(trained, VALUES)
     held = hold(trained, "score_shard", 2)
-    job = job_of(held[0])
+    ids = {line.split()[4]: line.split()[0] for line in running("score_shard")}
+    job = ids["rule_score_shard_wildcards_general_1"]
+    (second,) = (process for process in held if job_of(process) == job)
+    resume(held)
+    wait_for(lambda: list((trained / RESULTS / "shards/.1.parts").glob("8192-*.parquet")))
+    second.suspend()
     ask("scontrol", "requeue", job)
-    resume(held[1:])
     start_now(job)
     status, out = end(command, trained)
     assert status == 0 and submitted(out) == ["score_shard"] * 2 and same()
-    assert job in {place(trained, f"score_shard-general-{shard}")[0] for shard in (0, 1)}
+    assert place(trained, "score_shard-general-1")[0] == job
     assert "Restarts=1" in ask("scontrol", "show", "job", job)
+    log = (trained / LOGS / "score_shard-general-1.log").read_text()
+    print(log)
+    assert "profiles 8192 to 16384 have been scored before" in log
 
 
 def test_node_that_dies_during_scoring(cluster, trained, same):
@@ -133,6 +140,8 @@ def test_node_that_dies_during_scoring(cluster, trained, same):
     jobs = {job_of(process) for process in held} - {job_of(process) for process in rest}
     kill_node(cluster, node, jobs)
     resume(rest)
+    wait_for(lambda: ask("sinfo", "-h", "-N", "-n", node, "-o", "%T").startswith("down"))
+    print("$ sinfo -N", ask("sinfo", "-N", "-o", "%N %P %T"), sep="\n")
     try:
         for job in jobs:
             start_now(job)

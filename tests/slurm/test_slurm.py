@@ -4,7 +4,9 @@ import filecmp
 import re
 import shutil
 import subprocess
+import time
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -16,20 +18,24 @@ GPU = {"gpu": 1, "slurm_partition": "gpu"}
 
 @pytest.fixture(scope="module")
 def finished(cluster, tmp_path_factory):
-    """The folder of a whole run with GPUs for training; side_by_side has the nodes of shards that ran at one time."""
+    """The folder of a whole run with GPUs for training; side_by_side has what squeue said while most shards ran."""
     folder = checkout(tmp_path_factory.mktemp("cluster"), rules={"train_trajectory": GPU, "trace_curve": GPU})
-    command, side_by_side = start(folder), {}
+    command, side_by_side = start(folder), []
     while command.poll() is None:
-        now = running("score_shard")
-        side_by_side = max(side_by_side, now, key=len)
+        side_by_side = max(side_by_side, running("score_shard"), key=len)
+        time.sleep(0.1)
     status, out = end(command, folder)
     assert status == 0, out
-    (folder / "side_by_side.txt").write_text(" ".join(side_by_side.values()))
+    (folder / "side_by_side.txt").write_text("\n".join(side_by_side))
     return folder
 
 
 def test_several_shards_on_several_nodes_at_once(finished):
-    assert sorted((finished / "side_by_side.txt").read_text().split()) == ["n1", "n2"]
+    squeue = (finished / "side_by_side.txt").read_text()
+    print("$ squeue", squeue, sep="\n")
+    assert sorted(line.split()[3] for line in squeue.splitlines()) == ["n1", "n2"]
+    shards = [pd.read_parquet(finished / RESULTS / f"shards/{shard}.parquet") for shard in (0, 1)]
+    assert all(len(shard) > 8000 for shard in shards)
 
 
 def test_gpu_jobs_are_on_the_gpu_node_and_see_the_gpu_given(finished):
@@ -55,7 +61,7 @@ def test_values_are_those_of_a_local_run(finished, tmp_path):
 
 def test_every_job_is_submitted_once_and_a_second_run_has_none(finished):
     jobs = submitted((finished / "out.txt").read_text())
-    assert len(jobs) == 15 and jobs.count("score_shard") == 2 and len(set(jobs)) == 14
+    assert len(jobs) == 12 and jobs.count("score_shard") == 2 and len(set(jobs)) == 11
     assert not {"gather_values", "gather_curves", "default"} & set(jobs)
     status, out = run(finished)
     assert status == 0 and "Nothing to be done" in out
@@ -71,21 +77,26 @@ def again(finished, tmp_path):
     return folder
 
 
+NODES = "slurm/config.yaml: set-resources: no node of the partition has the GPUs, CPUs or memory"
 BAD = {
     "partition": (
-        {"slurm_partition": "nope"},
-        {},
+        {"defaults": {"slurm_partition": "nope"}},
         "slurm/config.yaml: slurm_partition: SLURM knows no such partition;",
     ),
-    "gpu": ({}, {"gpu": 1}, "slurm/config.yaml: set-resources: no node of the partition has the GPUs"),
-    "memory": ({}, {"mem_mb": 10**8}, "slurm/config.yaml: set-resources: no node of the partition has the GPUs"),
+    "gpu": ({"rules": {"score_shard": {"gpu": 1}}}, NODES),
+    "memory": ({"rules": {"score_shard": {"mem_mb": 10**8}}}, NODES),
+    "cpus": ({"set-threads": {"score_shard": 8}}, NODES),  # of 4
+    "time": (
+        {"rules": {"score_shard": {"runtime": 3000}}, "retries": 0},  # of 1440; SLURM takes the job and lets it wait
+        "slurm/config.yaml: set-resources: a job asks for more time than its partition gives;",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_slurm_refuses_is_told_with_the_setting_to_change(again, case):
-    defaults, resources, message = BAD[case]
-    change_profile(again, defaults, {"score_shard": resources})
+    changes, message = BAD[case]
+    change_profile(again, **changes)
     status, out = run(again, VALUES)
     errors = [line for line in out.splitlines() if line.startswith("error: ")]
     assert status == 1 and len(errors) == 1 and message in errors[0], out

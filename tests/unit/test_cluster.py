@@ -15,11 +15,22 @@ from dvgs.errors import InputError
         ("Batch job submission failed: Requested node configuration is not available", "set-resources"),
         ("Batch job submission failed: Requested time limit is invalid", "set-resources"),
         ("Batch job submission failed: Invalid qos specification", "slurm-qos"),
+        ("SLURM would let job 7 (rule_ingest) wait for ever (PartitionTimeLimit), so it is cancelled", "set-resources"),
+        ("wait for ever (QOSMaxWallDurationPerJobLimit)", "set-resources"),
+        ("wait for ever (AssocMaxCpuPerJobLimit)", "set-resources"),
+        ("wait for ever (AccountNotAllowed)", "slurm_account"),
     ],
 )
 def test_refusal_names_the_setting(said, setting):
     (remedy,) = remedies(f"Error in rule ingest:\n    message: SLURM sbatch failed. {said}\n{said} again")
     assert isinstance(remedy, InputError) and remedy.field == setting
+
+
+@pytest.mark.parametrize(
+    "reason", ["Resources", "Priority", "BeginTime", "ReqNodeNotAvail", "QOSMaxJobsPerUserLimit", "AssocGrpCpuLimit"]
+)
+def test_what_may_end_by_waiting_is_no_refusal(reason):
+    assert remedies(f"7|{reason}|/folder|rule_ingest") == []
 
 
 def test_job_that_printed_nothing(tmp_path):

@@ -1,10 +1,11 @@
+import shutil
 import sys
 from pathlib import Path
 
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent.parent
 sys.path.insert(0, str(HOME / "scripts"))
 
-from dvgs.cluster import remedies
+from dvgs.cluster import remedies, watch_queue
 from dvgs.configuration import (
     NEEDED,
     check_config,
