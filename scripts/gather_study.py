@@ -6,7 +6,7 @@ from dvgs.files import write_csv, written_whole
 from dvgs.jobs import job, logger
 from dvgs.plots import to_svg
 from dvgs.study_plots import study_figure
-from dvgs.study_tables import MEASURES, detect_corrupted, over_replicates
+from dvgs.study_tables import MEASURES, compare_with_dvgs, detect_corrupted, over_replicates
 
 
 def main(input, output, name, methods, n_replicates):
@@ -24,6 +24,7 @@ def main(input, output, name, methods, n_replicates):
     bands = over_replicates(curves, ["method", "drop", "quantile"], ["score"]).drop(columns="measure")
     write_csv(output.detection, detection)
     write_csv(output.summary, summary)
+    write_csv(output.comparisons, compare_with_dvgs(detection))
     write_csv(output.seconds, pd.DataFrame(seconds))
     write_csv(output.curves, curves)
     write_csv(output.bands, bands)

@@ -27,8 +27,14 @@ from dvgs.training import fit
 from dvgs.valuation import value as value_by_gradients
 
 
-def value_by_dvgs(task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=True):
-    """DataFrame `value, se`. class_balance: whether the classes of the target count alike; the source's never do."""
+def value_by_dvgs(
+    task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=True, similarity="cosine"
+):
+    """DataFrame `value, se`, the latter for the cosine only.
+
+    class_balance: whether the classes of the target count alike; the source's never do. similarity: a similarity of
+    gradients, a column of the table of dvgs.value; "loss" is the mean loss along the same steps, less of it is better.
+    """
     (x, y), (target_x, target_y) = task.source, task.target
     if task.n_classes:
         y = torch.nn.functional.one_hot(y, task.n_classes).to(x.dtype)
@@ -47,7 +53,8 @@ def value_by_dvgs(task, *, epochs=100, restarts=3, batch_size=500, learning_rate
         device=task.device.type,
         work=task.work,
     )
-    return pd.DataFrame({"value": table["cosine"], "se": table["cosine_se"]})
+    value = -table["loss"] if similarity == "loss" else table[similarity]
+    return pd.DataFrame({"value": value, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
 
 
 # Each is a function of a Task and of settings by name (studies.schema.yaml); it returns (n,) values or a DataFrame
@@ -140,13 +147,16 @@ def make_task(drawn, *, hidden, latent, seed, device, work=None, most_hours=24):
 
 
 def value_task(task, method, settings):
-    """Values of one method, a DataFrame `value, se`, and the seconds that they took, and nothing else did."""
+    """Values of one method, a DataFrame `value, se`, and the seconds that they took, and nothing else did.
+
+    method: a name in METHODS, or one that begins with "dvgs_", which is DVGS with other settings.
+    """
     x, y = task.source
     fit(task.start(), task.loss, x[:2], y[:2], steps=1, batch_size=2, learning_rate=1e-3, seed=0)  # torch warms up
     if task.source[0].is_cuda:
         torch.cuda.synchronize()
     started = time.perf_counter()
-    found = METHODS[method](task, **(settings or {}))
+    found = METHODS["dvgs" if method.startswith("dvgs_") else method](task, **(settings or {}))
     seconds = time.perf_counter() - started
     if not isinstance(found, pd.DataFrame):
         found = pd.DataFrame({"value": found, "se": np.nan})

@@ -27,6 +27,20 @@ def detect_corrupted(value, corrupted, noise_sd):
     return found | {"spearman_noise": stats.spearmanr(value, noise_sd).statistic if varies else np.nan}
 
 
+def compare_with_dvgs(detection):
+    """How much better DVGS found the corrupted than each other method did in the same replicates.
+
+    detection: DataFrame `method, replicate` and MEASURES. Returns the table of over_replicates for the differences,
+    DVGS less the other; for the noise, of which a good value has a strongly negative correlation, the other less DVGS.
+    `better` and `worse`: whether the interval lies above or below zero.
+    """
+    own, others = (detection[side] for side in (detection["method"] == "dvgs", detection["method"] != "dvgs"))
+    gain = own.set_index("replicate")[MEASURES].reindex(others["replicate"]).to_numpy() - others[MEASURES]
+    gain["spearman_noise"] *= -1
+    found = over_replicates(others[["method"]].join(gain), ["method"], MEASURES)
+    return found[found["n"] > 0].assign(better=lambda t: t["low"] > 0, worse=lambda t: t["high"] < 0)
+
+
 def over_replicates(table, by, columns):
     """Mean, standard deviation and 95 % interval (t distribution) over the rows of each group.
 

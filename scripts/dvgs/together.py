@@ -48,13 +48,14 @@ def _fit_stacked(group, loss, x, y, *, steps, batch_size, learning_rate):
     orders = [_batches(len(own), batch_size, seed) for own, seed in zip(rows, seeds, strict=True)]
     with fork_random(x.device):
         for step in range(steps):
-            drawn = torch.stack([own[next(order)] for own, order in zip(rows, orders, strict=True)]).to(x.device)
+            if step == 0 or batch_size < len(rows[0]):  # else a batch is everything, always in the same order
+                drawn = torch.stack([own[next(order)] for own, order in zip(rows, orders, strict=True)]).to(x.device)
+                batch = x[drawn]
+                target = (batch if y is x else y[drawn]).flatten(0, 1)
             optimizer.zero_grad()
-            batch = x[drawn]
             _draw_masks(stacked, seeds, step, batch)
-            prediction, target = stacked(batch).flatten(0, 1), (batch if y is x else y[drawn]).flatten(0, 1)
             # The sum of the models' mean losses gives each its own gradient.
-            (loss(prediction, target).sum() / drawn.shape[1]).backward()
+            (loss(stacked(batch).flatten(0, 1), target).sum() / drawn.shape[1]).backward()
             optimizer.step()
     for trained, layers in zip(stacked, zip(*map(_layers, models), strict=True), strict=True):
         if isinstance(trained, _Linears):

@@ -14,7 +14,7 @@ from dvgs.errors import InputError
 from dvgs.studies import METHODS
 from dvgs.study_config import read_studies
 from dvgs.study_curves import trace_study
-from dvgs.study_tables import MEASURES, detect_corrupted, over_replicates
+from dvgs.study_tables import MEASURES, compare_with_dvgs, detect_corrupted, over_replicates
 from dvgs.training import fit
 
 SCHEMA = ROOT / "workflow/schemas/studies.schema.yaml"
@@ -35,6 +35,20 @@ def test_samples_without_a_value_are_left_out():
     found = detect_corrupted(value, corrupted, np.zeros(4))
     assert found["n"] == 3 and found["auroc"] == 1 and np.isnan(found["spearman_noise"])
     assert found.keys() == {"n", "n_corrupted", *MEASURES}
+
+
+def test_differences_are_taken_within_replicates(rng):
+    runs = [(method, replicate) for method in ("random", "dvgs") for replicate in (2, 0, 1)]
+    detection = pd.DataFrame(runs, columns=["method", "replicate"]).assign(**{m: rng.random(6) for m in MEASURES})
+    found = compare_with_dvgs(detection).set_index("measure")
+    for name, sign in (("auroc", 1), ("spearman_noise", -1)):  # noise lowers a good value
+        random, dvgs = detection[name].to_numpy().reshape(2, 3)
+        difference = sign * (dvgs - random)
+        low, high = stats.t.interval(0.95, 2, difference.mean(), stats.sem(difference))
+        assert found.loc[name, ["mean", "low", "high"]].tolist() == pytest.approx([difference.mean(), low, high])
+        assert found.loc[name, ["better", "worse"]].tolist() == [low > 0, high < 0]
+    assert set(found["method"]) == {"random"} and len(found) == len(MEASURES)
+    assert compare_with_dvgs(detection[detection["method"] == "random"]).empty
 
 
 def test_bands_over_replicates():
@@ -97,6 +111,7 @@ def test_presets(preset):
         ({"corruption": {"labels": 0.1, "noise_sd": 1}}, "studies.x.corruption"),
         ({"methods": {"dvgs": {"epoch": 3}}}, "unknown key; did you mean 'epochs'?"),
         ({"methods": {"dvsg": {}}}, "unknown key; did you mean 'dvgs'?"),
+        ({"methods": {"dvgs_raw": {"epoch": 3}}}, "studies.x.methods.dvgs_raw"),
         ({"task": "denoise"}, "studies.x.corruption: there are no labels"),
         ({"data": "l1000"}, "studies.x.task: L1000 has no classes"),
     ],

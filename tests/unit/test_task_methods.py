@@ -62,6 +62,16 @@ def test_wrong_labels_are_found(rng, method):
     assert auroc(found["value"].to_numpy(), np.arange(60) < 12)[0] > 0.75
 
 
+@pytest.mark.parametrize("similarity", ["dot", "projection", "l2", "loss"])
+def test_dvgs_by_other_similarities(rng, similarity):
+    task = blobs(rng, n=60, n_target=60, wrong=12, hidden=(16,), dropout=0)
+    short = {"epochs": 100, "restarts": 1}
+    usual, _ = value_task(task, "dvgs", short)
+    found, _ = value_task(task, f"dvgs_{similarity}", short | {"similarity": similarity})
+    assert not found["value"].equals(usual["value"]) and found["se"].isna().all()
+    assert auroc(found["value"].to_numpy(), np.arange(60) < 12)[0] > 0.65
+
+
 def test_dvrl_learns_to_select_what_is_rewarded(rng, monkeypatch):
     task = blobs(rng, n=60, wrong=12, hidden=(16,), dropout=0)
     monkeypatch.setattr(dvrl, "_reward", lambda task, rows, *_: -(rows < 12).float().mean().item())

@@ -119,6 +119,7 @@ rule gather_study:
     output:
         detection=f"{STUDIED}/{{study}}/detection.csv",
         summary=f"{STUDIED}/{{study}}/summary.csv",
+        comparisons=f"{STUDIED}/{{study}}/comparisons.csv",
         seconds=f"{STUDIED}/{{study}}/seconds.csv",
         curves=f"{STUDIED}/{{study}}/curves.csv",
         bands=f"{STUDIED}/{{study}}/bands.csv",
