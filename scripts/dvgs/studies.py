@@ -29,25 +29,29 @@ from dvgs.valuation import value as value_by_gradients
 
 def value_by_dvgs(task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=True):
     """DataFrame `value, se`. class_balance: whether the classes of the target count alike; the source's never do."""
+    training = {"epochs": epochs, "restarts": restarts, "batch_size": batch_size, "lr": learning_rate}
+    table = value_by_similarities(task, class_balance, **training)
+    return pd.DataFrame({"value": table["cosine"], "se": table["cosine_se"]})
+
+
+def value_by_similarities(task, class_balance, *, batch_size, **training):
+    """The table of `dvgs.value`, with all similarities. batch_size, training: its arguments."""
     (x, y), (target_x, target_y) = task.source, task.target
     if task.n_classes:
         y = torch.nn.functional.one_hot(y, task.n_classes).to(x.dtype)
         weights = balanced(target_y, task.n_classes)
         target_y = weights if class_balance else (weights > 0).to(x.dtype)
-    table = value_by_gradients(
+    return value_by_gradients(
         task.start(),
         task.loss,
         (x, y),
         (target_x, target_y),
-        epochs=epochs,
-        restarts=restarts,
-        lr=learning_rate,
         batch_size=min(batch_size, len(target_x)),
         seed=derive_seed(task.seed, "dvgs"),
         device=task.device.type,
         work=task.work,
+        **training,
     )
-    return pd.DataFrame({"value": table["cosine"], "se": table["cosine_se"]})
 
 
 # Each is a function of a Task and of settings by name (studies.schema.yaml); it returns (n,) values or a DataFrame

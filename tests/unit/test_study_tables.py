@@ -99,6 +99,8 @@ def test_presets(preset):
         ({"methods": {"dvsg": {}}}, "unknown key; did you mean 'dvgs'?"),
         ({"task": "denoise"}, "studies.x.corruption: there are no labels"),
         ({"data": "l1000"}, "studies.x.task: L1000 has no classes"),
+        ({"data": "cifar10", "scalability": {}}, "studies.x.scalability: no vectors with classes"),
+        ({"hyperparameters": {"dropout": [1]}}, "studies.x.hyperparameters.dropout.0: 1 is"),
     ],
 )
 def test_impossible_studies(tmp_path, change, message):
