@@ -9,6 +9,7 @@ from dvgs.values import SIMILARITIES
 
 SIMILARITY_COLOURS = dict(zip(SIMILARITIES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True))
 MARKERS = "osD^vP*Xh"
+AUROCS = [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
 @styled
@@ -65,7 +66,8 @@ def scalability_figure(table, quality, title):
     by_every.plot(mean.index, mean[largest], color=COLOURS["dvgs"], marker="o", markersize=3)
     ideal = mean[largest].iloc[0] * mean.index[0] / mean.index.to_numpy()
     by_every.plot(mean.index, ideal, ":", color="black", linewidth=1, label="1 / every")
-    by_every.set(xscale="log", yscale="log", xlabel=f"every (source of {largest:,})", ylabel="seconds")
+    by_every.sharey(by_source)
+    by_every.set(xscale="log", xlabel=f"every (source of {largest:,})")
     by_every.set_xticks(list(mean.index), list(mean.index))
     by_every.minorticks_off()
     by_every.legend()
@@ -82,7 +84,7 @@ def scalability_figure(table, quality, title):
 
 @styled
 def run_time_figure(table):
-    """AUROC against seconds of valuation, logarithmic, a panel a study; marks with intervals over replicates.
+    """AUROC against seconds of valuation, both logarithmic, a panel a study; marks with intervals over replicates.
 
     table: of run_times.compare.
     """
@@ -104,7 +106,9 @@ def run_time_figure(table):
     for panel in panels.flat[len(studies) :]:
         panel.set_axis_off()
     for panel in panels[:, 0]:
-        panel.set_ylabel("AUROC of finding the corrupted")
+        panel.set(yscale="log", ylabel="AUROC of finding the corrupted")
+        panel.set_yticks(AUROCS, AUROCS)
+        panel.minorticks_off()
     handles = [Line2D([], [], color=colours[m], marker=markers[m], linestyle="", label=method_name(m)) for m in methods]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
