@@ -13,10 +13,11 @@ from dvgs.studies import draw, generator_of, make_task, seed_of
 def main(input, output, wildcards, study, seed, device):
     data = read_public_data(study["data"], Path(input[0]).parent)
     options = {key: study[key] for key in ("target", "corruption", "scaling", "task")} | {"test_size": study["test"]}
-    device, own = pick_device(device), (seed, wildcards.study, wildcards.replicate)
+    device = pick_device(device)
 
     def make(size):
-        """Larger sources hold the smaller ones, and the target is the same."""
+        """Each size has a split, faults and start of its own: along one trajectory all sizes would err alike."""
+        own = seed, wildcards.study, f"{wildcards.replicate}-{size}"
         drawn = draw(data.train, data.test, source=size, **options, rng=generator_of(*own))
         task = make_task(drawn, hidden=study["hidden"], latent=None, seed=seed_of(*own), device=device)
         return task, drawn["corrupted"]
