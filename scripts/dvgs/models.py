@@ -26,12 +26,12 @@ class Autoencoder(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-def _mlp(sizes, dropout=0, norm=False):
+def _mlp(sizes, dropout=0, norm=False, activation=Mish):
     layers = []
     for n_in, n_out in pairwise(sizes[:-1]):
         layers += [nn.Linear(n_in, n_out)]
         layers += [nn.Dropout(dropout)] if dropout else []
-        layers += [Mish()]
+        layers += [activation()]
         layers += [nn.LayerNorm(n_out, elementwise_affine=False)] if norm else []
     return nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
 
@@ -43,15 +43,15 @@ def make_autoencoder(n_genes, hidden, latent, seed):
         return Autoencoder(n_genes, hidden, latent)
 
 
-def make_classifier(n_features, hidden, n_classes, seed, dropout=0, norm=False):
-    """A multilayer perceptron with Mish between its layers; input (n, features), output (n, classes).
+def make_classifier(n_features, hidden, n_classes, seed, dropout=0, norm=False, activation=Mish):
+    """A multilayer perceptron; input (n, features), output (n, classes).
 
-    dropout: share of a hidden layer's outputs, dropped before Mish. norm: whether each sample is normed after Mish, by
-    its mean and deviation over the layer. The published classifier has two hidden layers of 100, .5 and norms.
+    dropout: share of a hidden layer's outputs, dropped before the activation. norm: whether each sample is normed after
+    it, by its mean and deviation over the layer. Published: two hidden layers of 100, .5, norms, Mish.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _mlp([n_features, *hidden, n_classes], dropout, norm)
+        return _mlp([n_features, *hidden, n_classes], dropout, norm, activation)
 
 
 def make_image_classifier(n_classes, seed):

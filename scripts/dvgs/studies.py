@@ -35,26 +35,30 @@ def value_by_dvgs(
     class_balance: whether the classes of the target count alike; the source's never do. similarity: a similarity of
     gradients, a column of the table of dvgs.value; "loss" is the mean loss along the same steps, less of it is better.
     """
+    training = {"epochs": epochs, "restarts": restarts, "batch_size": batch_size, "lr": learning_rate}
+    table = value_by_similarities(task, class_balance, **training)
+    value = -table["loss"] if similarity == "loss" else table[similarity]
+    return pd.DataFrame({"value": value, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
+
+
+def value_by_similarities(task, class_balance, *, batch_size, **training):
+    """The table of `dvgs.value`, with all similarities. batch_size, training: its arguments."""
     (x, y), (target_x, target_y) = task.source, task.target
     if task.n_classes:
         y = torch.nn.functional.one_hot(y, task.n_classes).to(x.dtype)
         weights = balanced(target_y, task.n_classes)
         target_y = weights if class_balance else (weights > 0).to(x.dtype)
-    table = value_by_gradients(
+    return value_by_gradients(
         task.start(),
         task.loss,
         (x, y),
         (target_x, target_y),
-        epochs=epochs,
-        restarts=restarts,
-        lr=learning_rate,
         batch_size=min(batch_size, len(target_x)),
         seed=derive_seed(task.seed, "dvgs"),
         device=task.device.type,
         work=task.work,
+        **training,
     )
-    value = -table["loss"] if similarity == "loss" else table[similarity]
-    return pd.DataFrame({"value": value, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
 
 
 # Each is a function of a Task and of settings by name (studies.schema.yaml); it returns (n,) values or a DataFrame

@@ -36,4 +36,9 @@ def read_studies(path, preset, schema_path):
             raise InputError(path, f"studies.{name}.corruption", "there are no labels", "say noise_sd, or classify")
         if study["data"] == "l1000" and study["task"] == "classify":
             raise InputError(path, f"studies.{name}.task", "L1000 has no classes", "say reconstruct or denoise")
+        for key in study.keys() & {"hyperparameters", "scalability"}:
+            if study["data"] not in ("adult", "blog") or study["task"] != "classify":
+                raise InputError(
+                    path, f"studies.{name}.{key}", "no vectors with classes", "ask for it of adult or blog"
+                )
     return found["studies"]

@@ -114,6 +114,8 @@ def test_presets(preset):
         ({"methods": {"dvgs_raw": {"epoch": 3}}}, "studies.x.methods.dvgs_raw"),
         ({"task": "denoise"}, "studies.x.corruption: there are no labels"),
         ({"data": "l1000"}, "studies.x.task: L1000 has no classes"),
+        ({"data": "cifar10", "scalability": {}}, "studies.x.scalability: no vectors with classes"),
+        ({"hyperparameters": {"dropout": [1]}}, "studies.x.hyperparameters.dropout.0: 1 is"),
     ],
 )
 def test_impossible_studies(tmp_path, change, message):

@@ -24,6 +24,8 @@ STUDIES = {
                 "dvgs": {"epochs": 30, "restarts": 1},
                 "data_shapley": {"steps": 2, "learning_rate": 0.01, "least": 6, "most": 6, "patience": 0},
             },
+            "hyperparameters": {"batch_size": [40], "learning_rate": [0.01], "dropout": [0.5, 0.0], "epochs": 3},
+            "scalability": {"source": [30, 60], "every": [1, 2], "epochs": 4, "replicates": 2},
         },
         "l1000_denoise": {
             "data": "l1000",
@@ -59,10 +61,10 @@ def study(snakemake, small, tmp_path_factory):
     shutil.copytree(small, folder)
     write_adult(folder / "data/adult", np.random.default_rng(5))
 
-    def run(studies, *arguments, **others):
+    def run(studies, *arguments, targets=("studies",), **others):
         (folder / "studies.yaml").write_text(yaml.safe_dump(studies, sort_keys=False))
         chosen = {"file": "studies.yaml", "preset": "tiny", "directory": "data"} | others
-        return folder, snakemake(folder, SMALL | {"studies": chosen}, *arguments, "--", "studies")
+        return folder, snakemake(folder, SMALL | {"studies": chosen}, *arguments, "--", *targets)
 
     return run
 
@@ -103,6 +105,22 @@ def test_profiles_of_the_compendium(done):
     assert len(values) == 60 and values["noise_sd"].between(0, 3).all()
     summary = pd.read_csv(done / "l1000_denoise/summary.csv").set_index("measure")
     assert -1 <= summary.loc["spearman_noise", "mean"] <= 1
+
+
+def test_what_settings_size_and_time_do(study, done):
+    _, run = study(STUDIES, targets=("hyperparameters", "scalability", "run_times"))
+    assert run.returncode == 0, run.stdout + run.stderr
+    settings = pd.read_csv(done / "adult_labels/hyperparameters.csv")
+    assert len(settings) == 32 * 4 and settings["auroc"].between(0, 1).all()
+    effects = pd.read_csv(done / "adult_labels/hyperparameter_effects.csv")
+    assert (effects.groupby(["among", "factor"])["difference"].first() == 0).all()
+    measured = pd.read_csv(done / "adult_labels/scalability.csv")
+    assert len(measured) == 2 * 2 * 2 and (measured["seconds"] > 0).all()
+    times = pd.read_csv(done / "run_times.csv").set_index(["study", "method"])
+    assert set(times.index) == {("adult_labels", "dvgs"), ("adult_labels", "data_shapley"), ("l1000_denoise", "dvgs")}
+    assert times.loc[("adult_labels", "dvgs"), "ratio"] == 1
+    for picture in ("adult_labels/hyperparameters.svg", "adult_labels/scalability.svg", "run_times.svg"):
+        assert (done / picture).read_text().startswith("<?xml")
 
 
 def test_impossible_study_ends_before_anything_runs(study):

@@ -1,3 +1,5 @@
+from math import prod
+
 from dvgs.public_data import FILES
 from dvgs.study_config import read_studies
 
@@ -7,6 +9,7 @@ DATA = config["studies"]["directory"]
 STUDIED = f"results/studies/{PRESET}"
 STUDY_LOGS = f"logs/studies/{PRESET}"
 STUDY_BENCHMARKS = f"benchmarks/studies/{PRESET}"
+GRID_PIECE = 72  # trainings a job: some minutes
 try:
     STUDIES = read_studies(
         config["studies"]["file"] or HOME / "config/studies.yaml",
@@ -22,6 +25,7 @@ wildcard_constraints:
     study="|".join(STUDIES),
     replicate=r"\d+",
     method="[a-z_]+",
+    piece=r"\d+",
 
 
 def study_of(wildcards):
@@ -47,3 +51,22 @@ def runs_of(path):
         method=study_of(wildcards)["methods"],
         replicate=range(study_of(wildcards)["replicates"]),
     )
+
+
+def studies_with(key):
+    """The studies that have an optional key."""
+    return [name for name, study in STUDIES.items() if key in study]
+
+
+def pieces_of(wildcards):
+    """The jobs among which the trainings of a grid are divided."""
+    factors = study_of(wildcards)["hyperparameters"].values()
+    n = prod(len(levels) for levels in factors if isinstance(levels, list))
+    return range(-(-n // GRID_PIECE))
+
+
+def finished(path):
+    """The file of every study that is finished."""
+    return lambda wildcards: [
+        file for file in expand(path, study=STUDIES) if Path(file).exists()
+    ]

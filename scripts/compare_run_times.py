@@ -1,0 +1,32 @@
+"""Compare the methods of the studies that are finished: quality against time."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from dvgs.errors import InputError
+from dvgs.files import write_csv, written_whole
+from dvgs.jobs import job, logger
+from dvgs.performance_plots import run_time_figure
+from dvgs.plots import to_svg
+from dvgs.run_times import compare
+
+
+def read(paths):
+    return pd.concat([pd.read_csv(path).assign(study=Path(path).parent.name) for path in paths], ignore_index=True)
+
+
+def main(input, output):
+    if not input.detection:
+        raise InputError("run_times", "studies", "none is finished", "run snakemake studies first")
+    table = compare(read(input.detection), read(input.seconds))
+    write_csv(output.table, table.round(4))
+    with written_whole(output.picture) as partial:
+        partial.write_text(to_svg(run_time_figure(table)))
+    for line in table.round(3).to_string(index=False).splitlines():
+        logger.info(line)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output)

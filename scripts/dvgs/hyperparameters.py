@@ -1,0 +1,118 @@
+"""How much DVGS depends on its settings: every setting of a grid finds flipped labels once (arXiv 2405.08217).
+
+The published grid has 2,304 settings on ADULT: the factors below and the four similarities, which one training gives
+together, so that it takes 576 trainings. All its values are published, those that the text leaves out in the
+authors' notebook: dropout 0, .25, .5, .75; target batch 100, 200, 400; learning rate 1e-2, 1e-3, 1e-4; 1 or 2 hidden
+layers of 100; Mish or ReLU; 100 epochs of one start. Ours alone: PyTorch's weights at the start, not Xavier's.
+"""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from dvgs.jobs import Progress
+from dvgs.mish import Mish
+from dvgs.models import make_classifier
+from dvgs.seeds import derive_seed
+from dvgs.statistics import auroc, percentile_interval
+from dvgs.studies import value_by_similarities
+from dvgs.values import SIMILARITIES
+
+FACTORS = ("class_balance", "dropout", "batch_size", "learning_rate", "norm", "layers", "activation")  # of a training
+ACTIVATIONS = {"mish": Mish, "relu": nn.ReLU}
+NEAR = (0.1, 0.25)  # distances from the best, as shares of it
+
+
+def trainings(grid):
+    """All trainings of a grid (a dict, levels by factor): dicts of one level each, in the order of FACTORS."""
+    return [dict(zip(FACTORS, levels, strict=True)) for levels in product(*(grid[factor] for factor in FACTORS))]
+
+
+def find_by_grid(task, corrupted, chosen, width, epochs):
+    """AUROC of finding the corrupted: DataFrame of FACTORS, `similarity` and `auroc`, four rows a training.
+
+    task: a Task of vectors and classes. corrupted: (n,) bool. chosen: trainings. width: of the hidden layers. Each
+    training starts from weights of its own, which depend on nothing else that is chosen.
+    """
+    rows, progress = [], Progress("grid, trainings", len(chosen))
+    for setting in chosen:
+        own = replace(task, make_model=_maker(task, setting, width), seed=derive_seed(task.seed, *setting.values()))
+        training = {"batch_size": setting["batch_size"], "lr": setting["learning_rate"], "epochs": epochs}
+        table = value_by_similarities(own, setting["class_balance"], **training)
+        for similarity in SIMILARITIES:
+            area, _, _ = auroc(table[similarity].to_numpy(), corrupted)
+            rows.append(setting | {"similarity": similarity, "auroc": area})
+        progress.advance()
+    return pd.DataFrame(rows)
+
+
+def _maker(task, setting, width):
+    n_features, hidden = task.source[0].shape[1], [width] * setting["layers"]
+    options = {"dropout": setting["dropout"], "norm": setting["norm"], "activation": ACTIVATIONS[setting["activation"]]}
+    return lambda start: make_classifier(n_features, hidden, task.n_classes, start, **options)
+
+
+def effects(table, grid, n_bootstrap, rng):
+    """What each factor does: among all settings, and among those of each similarity.
+
+    table: that of find_by_grid for a whole grid. Returns a DataFrame `among, factor, level, n, mean, low, high, lowest,
+    highest, difference, difference_low, difference_high`: mean and extremes of the AUROC at a level, and its mean
+    difference from the first level of the factor at otherwise equal settings. Intervals are 95 % by a bootstrap over
+    those otherwise equal settings, of which the four similarities of one training count as one.
+    """
+    levels = {factor: grid[factor] for factor in FACTORS} | {"similarity": SIMILARITIES}
+    rows = []
+    for among, part in _parts(table):
+        for factor in FACTORS if among in SIMILARITIES else levels:
+            others = [other for other in FACTORS if other != factor]
+            equal = part.pivot_table("auroc", others, factor).reindex(columns=levels[factor]).to_numpy()
+            drawn = rng.integers(len(equal), size=(n_bootstrap, len(equal)))
+            means = np.stack([equal[rows].mean(axis=0) for rows in drawn])
+            low, high = percentile_interval(means.T)
+            difference_low, difference_high = percentile_interval((means - means[:, :1]).T)
+            for k, level in enumerate(levels[factor]):
+                single = part.loc[part[factor] == level, "auroc"]
+                rows.append(
+                    {
+                        "among": among,
+                        "factor": factor,
+                        "level": str(level),
+                        "n": len(single),
+                        "mean": single.mean(),
+                        "low": low[k],
+                        "high": high[k],
+                        "lowest": single.min(),
+                        "highest": single.max(),
+                        "difference": (equal[:, k] - equal[:, 0]).mean(),
+                        "difference_low": difference_low[k],
+                        "difference_high": difference_high[k],
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def summary(table, grid):
+    """How far it matters what one chooses, among all settings and among those of each similarity.
+
+    Returns a DataFrame `among, n, highest, median, mean, lowest, within_10, within_25, first`: the shares of settings
+    whose AUROC is at most 10 and 25 % below the best of the whole grid, and the setting of all first levels.
+    """
+    best = table["auroc"].max()
+    first = np.logical_and.reduce([table[factor] == grid[factor][0] for factor in FACTORS])
+    rows = []
+    for among, part in _parts(table):
+        area = part["auroc"]
+        row = {"among": among, "n": len(area), "highest": area.max(), "median": area.median(), "mean": area.mean()}
+        row |= {"lowest": area.min()}
+        row |= {f"within_{round(100 * share)}": (area >= (1 - share) * best).mean() for share in NEAR}
+        rows.append(row | {"first": area[first[part.index]].iloc[0] if among in SIMILARITIES else np.nan})
+    return pd.DataFrame(rows)
+
+
+def _parts(table):
+    yield "all", table
+    for similarity in SIMILARITIES:
+        yield similarity, table[table["similarity"] == similarity]

@@ -1,0 +1,114 @@
+"""The pictures of what settings, size and time do to DVGS."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dvgs.plots import CATEGORIES, COLOURS, WIDE, method_name, styled
+from dvgs.values import SIMILARITIES
+
+SIMILARITY_COLOURS = dict(zip(SIMILARITIES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True))
+MARKERS = "osD^vP*Xh"
+AUROCS = [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+@styled
+def grid_figure(table, effects, title):
+    """AUROC by the level of every factor for each similarity, means with intervals; the first panel has all settings.
+
+    table: of hyperparameters.find_by_grid; effects: of hyperparameters.effects.
+    """
+    figure = Figure(figsize=(WIDE, 4.8), layout="constrained")
+    first, *panels = figure.subplots(2, 4, sharey=True).flat
+    settings = [table.loc[table["similarity"] == similarity, "auroc"] for similarity in SIMILARITIES]
+    boxes = first.boxplot(settings, whis=(0, 100), patch_artist=True, medianprops={"color": "black"})
+    for box, colour in zip(boxes["boxes"], SIMILARITY_COLOURS.values(), strict=True):
+        box.set(facecolor=colour, alpha=0.6)
+    first.set_xticks(range(1, 1 + len(SIMILARITIES)), SIMILARITIES)
+    first.set_title("similarity, all settings")
+    single = effects[effects["among"].isin(SIMILARITIES)]
+    for panel, (factor, part) in zip(panels, single.groupby("factor", sort=False), strict=True):
+        for k, (similarity, line) in enumerate(part.groupby("among", sort=False)):
+            x = np.arange(len(line)) + 0.06 * (k - 1.5)
+            colour = SIMILARITY_COLOURS[similarity]
+            panel.vlines(x, line["low"], line["high"], color=colour, linewidth=1.6)
+            panel.plot(x, line["mean"], color=colour, marker="o", markersize=3.5, linewidth=1)
+        panel.set_xticks(np.arange(len(line)), line["level"], rotation=0)
+        panel.set_xlim(-0.4, len(line) - 0.6)
+        panel.set_title(factor.replace("_", " "))
+    for panel in (first, panels[3]):
+        panel.set_ylabel("AUROC of finding flipped labels")
+    handles = [Line2D([], [], color=c, marker="o", markersize=3.5, label=s) for s, c in SIMILARITY_COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+@styled
+def scalability_figure(table, quality, title):
+    """Seconds against the source and against `every`, both on logarithmic axes, and AUROC by `every`.
+
+    table: of scalability.measure with `replicate`; quality: of scalability.quality.
+    """
+    figure = Figure(figsize=(WIDE, 3.6), layout="constrained")
+    by_source, by_every, aurocs = figure.subplots(1, 3)
+    mean = table.groupby(["every", "source"], sort=False)["seconds"].mean().unstack()
+    colours = dict(zip(mean.index, CATEGORIES, strict=False))
+    for every, seconds in mean.iterrows():
+        own = table[table["every"] == every]
+        by_source.plot(own["source"], own["seconds"], ".", color=colours[every], markersize=3, alpha=0.5)
+        by_source.plot(seconds.index, seconds, color=colours[every], marker="o", markersize=3, label=f"every {every}")
+    largest = mean.columns.max()
+    x = np.array([mean.columns.min(), largest])
+    by_source.plot(x, mean.iloc[0, -1] * x / largest, ":", color="black", linewidth=1, label="linear")
+    by_source.set(xscale="log", yscale="log", xlabel="samples of the source", ylabel="seconds")
+    by_source.legend()
+    by_every.plot(mean.index, mean[largest], color=COLOURS["dvgs"], marker="o", markersize=3)
+    ideal = mean[largest].iloc[0] * mean.index[0] / mean.index.to_numpy()
+    by_every.plot(mean.index, ideal, ":", color="black", linewidth=1, label="1 / every")
+    by_every.sharey(by_source)
+    by_every.set(xscale="log", xlabel=f"every (source of {largest:,})")
+    by_every.set_xticks(list(mean.index), list(mean.index))
+    by_every.minorticks_off()
+    by_every.legend()
+    line = quality[quality["measure"] == "auroc"]
+    place = np.arange(len(line))
+    aurocs.vlines(place, line["low"], line["high"], color=COLOURS["dvgs"], linewidth=1.6)
+    aurocs.plot(place, line["mean"], "o", color=COLOURS["dvgs"], markersize=4)
+    aurocs.set_xticks(place, line["every"])
+    aurocs.set_xlim(-0.5, len(line) - 0.5)
+    aurocs.set(xlabel="every", ylabel="AUROC of finding flipped labels")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+@styled
+def run_time_figure(table):
+    """AUROC against seconds of valuation, both logarithmic, a panel a study; marks with intervals over replicates.
+
+    table: of run_times.compare.
+    """
+    studies = list(table["study"].unique())
+    columns = min(len(studies), 3)
+    rows = -(-len(studies) // columns)
+    figure = Figure(figsize=(WIDE, 1 + 2.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    methods = list(table["method"].unique())
+    colours = dict(zip([m for m in methods if m not in COLOURS], CATEGORIES, strict=False)) | COLOURS
+    markers = {method: MARKERS[k % len(MARKERS)] for k, method in enumerate(methods)}
+    for panel, study in zip(panels.flat, studies, strict=False):
+        for row in table[table["study"] == study].itertuples():
+            colour = colours[row.method]
+            panel.vlines(row.seconds, row.auroc_low, row.auroc_high, color=colour, linewidth=1.2)
+            panel.plot(row.seconds, row.auroc, markers[row.method], color=colour, markersize=6)
+        panel.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
+        panel.set(xscale="log", title=study.replace("_", " "), xlabel="seconds of valuation")
+    for panel in panels.flat[len(studies) :]:
+        panel.set_axis_off()
+    for panel in panels[:, 0]:
+        panel.set(yscale="log", ylabel="AUROC of finding the corrupted")
+        panel.set_yticks(AUROCS, AUROCS)
+        panel.minorticks_off()
+    handles = [Line2D([], [], color=colours[m], marker=markers[m], linestyle="", label=method_name(m)) for m in methods]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    return figure

@@ -1,0 +1,57 @@
+"""How the time of DVGS grows with the source and falls with `every`, and what that does to its values."""
+
+import time
+
+import numpy as np
+import pandas as pd
+
+from dvgs.statistics import auroc
+from dvgs.studies import value_by_similarities
+from dvgs.study_tables import over_replicates
+
+
+def measure(make_task, sizes, every, training):
+    """Seconds and AUROC: DataFrame `source, every, seconds, auroc`.
+
+    make_task(size): a Task with so many samples in the source, and (size,) bool, which are corrupted. training:
+    settings of value_by_similarities. A first, short valuation, which warms up, is not in the table.
+    """
+    task, _ = make_task(min(sizes))
+    value_by_similarities(task, True, **training | {"epochs": 3})
+    rows = []
+    for size in sizes:
+        task, corrupted = make_task(size)
+        for steps in every:
+            started = time.perf_counter()
+            table = value_by_similarities(task, True, **training, every=steps)
+            seconds = time.perf_counter() - started
+            area, _, _ = auroc(table["cosine"].to_numpy(), corrupted)
+            rows.append({"source": size, "every": steps, "seconds": seconds, "auroc": area})
+    return pd.DataFrame(rows)
+
+
+def slopes(table):
+    """By `every`: DataFrame `every, slope, slope_large, seconds, speedup`, means over replicates.
+
+    table: that of `measure` with a column `replicate`. slope: that of log seconds against log source, by least squares;
+    slope_large: between the two largest sources, where training on the target, which is always the same, counts least;
+    seconds: those of the largest; speedup: by how much these are fewer than with the first `every`.
+    """
+    seconds = table.groupby(["every", "source"], sort=False)["seconds"].mean().unstack()
+    x, y = np.log(seconds.columns.to_numpy(float)), np.log(seconds)
+    found = pd.DataFrame({"every": seconds.index, "slope": [np.polyfit(x, row, 1)[0] for row in y.to_numpy()]})
+    found["slope_large"] = np.diff(y.to_numpy()[:, -2:])[:, 0] / np.diff(x[-2:])
+    found["seconds"] = seconds.iloc[:, -1].to_numpy()
+    found["speedup"] = found["seconds"].iloc[0] / found["seconds"]
+    return found
+
+
+def quality(table):
+    """AUROC by `every`: mean, deviation and 95 % interval, over replicates of their means over the sources.
+
+    The rows of `every, measure, n, mean, sd, low, high` are for `auroc` and for `difference`, from that of the first
+    `every` in the same replicate.
+    """
+    means = table.groupby(["every", "replicate"], sort=False)["auroc"].mean().unstack()
+    long = pd.DataFrame({"auroc": means.stack(), "difference": (means - means.iloc[0]).stack()}).reset_index()
+    return over_replicates(long, ["every"], ["auroc", "difference"])

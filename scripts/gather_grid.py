@@ -1,0 +1,28 @@
+"""Join the pieces of a grid of settings; say what each factor does."""
+
+import pandas as pd
+
+from dvgs.files import write_csv, written_whole
+from dvgs.hyperparameters import FACTORS, effects, summary
+from dvgs.jobs import job, logger
+from dvgs.performance_plots import grid_figure
+from dvgs.plots import to_svg
+from dvgs.seeds import generator
+
+
+def main(input, output, study, grid, n_bootstrap, seed):
+    table = pd.concat([pd.read_csv(path) for path in input.pieces], ignore_index=True)
+    table = table.sort_values([*FACTORS, "similarity"], ignore_index=True)
+    by_factor, overall = effects(table, grid, n_bootstrap, generator(seed, "grid", study)), summary(table, grid)
+    write_csv(output.settings, table.round({"auroc": 5}))
+    write_csv(output.effects, by_factor.round(4))
+    write_csv(output.summary, overall.round(4))
+    with written_whole(output.picture) as partial:
+        partial.write_text(to_svg(grid_figure(table, by_factor, f"{study}: {len(table):,} settings of DVGS")))
+    for line in overall.round(3).to_string(index=False).splitlines():
+        logger.info(line)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards.study, **snakemake.params)

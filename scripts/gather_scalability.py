@@ -1,0 +1,27 @@
+"""Join the replicates of what the source and `every` do to the time of DVGS."""
+
+import pandas as pd
+
+from dvgs.files import write_csv, written_whole
+from dvgs.jobs import job, logger
+from dvgs.performance_plots import scalability_figure
+from dvgs.plots import to_svg
+from dvgs.scalability import quality, slopes
+
+
+def main(input, output, study):
+    table = pd.concat([pd.read_csv(path) for path in input.measured], ignore_index=True)
+    times, found = slopes(table), quality(table)
+    write_csv(output.measured, table.round({"seconds": 4, "auroc": 5}))
+    write_csv(output.slopes, times.round(4))
+    write_csv(output.quality, found.round(4))
+    with written_whole(output.picture) as partial:
+        partial.write_text(to_svg(scalability_figure(table, found, study)))
+    for part in (times, found):
+        for line in part.round(3).to_string(index=False).splitlines():
+            logger.info(line)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards.study)

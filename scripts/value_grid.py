@@ -1,0 +1,22 @@
+"""Value the source of a study by a piece of a grid of settings of DVGS."""
+
+import numpy as np
+
+from dvgs.devices import pick_device
+from dvgs.files import write_csv
+from dvgs.hyperparameters import find_by_grid, trainings
+from dvgs.jobs import job
+from dvgs.studies import make_task, seed_of
+
+
+def main(input, output, wildcards, grid, hidden, n_pieces, seed, device):
+    drawn = np.load(input.drawn)
+    seed = seed_of(seed, wildcards.study, 0)
+    task = make_task(drawn, hidden=hidden, latent=None, seed=seed, device=pick_device(device))
+    chosen = trainings(grid)[int(wildcards.piece) :: n_pieces]
+    write_csv(output.found, find_by_grid(task, drawn["corrupted"], chosen, hidden[0], grid["epochs"]))
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards, **snakemake.params)
