@@ -1,19 +1,21 @@
 """Agreement within groups of profiles, from one pass over a file: what APC and its null are made of."""
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import stats
+from scipy.linalg.blas import daxpy
 
-PART = 1024  # profiles worked on at a time, so that float64 copies of them stay in cache
+PART = 256  # profiles worked on at a time, so that float64 copies of them stay in cache
+RANKED = 4096  # members of whole groups whose ranks are read at once
 
 
 def centre(values):
     """Rows centred, float64, and one over their norms: 0 for a row without variance, NaN for one that is not finite."""
     centred = values.astype(np.float64)
-    largest = np.maximum(values.max(axis=1), -values.min(axis=1)).astype(np.float64)
+    mean = centred @ np.full(values.shape[1], 1 / values.shape[1])
     with np.errstate(invalid="ignore"):
-        centred -= centred.mean(axis=1, keepdims=True)
-    norm = np.sqrt(np.einsum("ij,ij->i", centred, centred))
-    constant = norm <= 1e-7 * largest  # what is left are rounding errors of the mean
+        centred -= mean[:, None]
+    norm = np.sqrt(np.vecdot(centred, centred))
+    constant = norm <= 1e-7 * np.abs(mean)  # what is left are rounding errors of the mean
     return centred, np.divide(1, norm, out=np.where(constant, 0.0, np.nan), where=~constant & np.isfinite(norm))
 
 
@@ -43,11 +45,10 @@ class GroupSums:
         self.constant.extend(positions[scale == 0])
         self.not_finite.extend(positions[np.isnan(scale)])
         local, group, _ = self._members(positions, scale > 0)
-        groups, inverse = np.unique(group, return_inverse=True)
-        # The profiles are scaled as they are added: a sparse product leaves out those that are no member.
-        member = sparse.csr_array((scale[local], (inverse, local)), shape=(len(groups), len(positions)))
-        self._sums[groups] += member @ centred
-        self.n_used[groups] += np.bincount(inverse, minlength=len(groups))
+        # Rows far apart, of which numpy would make copies, are scaled and added in one walk over each.
+        for profile, own in zip(local.tolist(), group.tolist(), strict=True):
+            daxpy(centred[profile], self._sums[own], a=scale[profile])
+        np.add.at(self.n_used, group, 1)
 
     def _members(self, positions, usable):
         """Memberships of the usable among some profiles: index of the profile, group, index of the membership."""
@@ -109,7 +110,7 @@ def spearman_quantile(ranks, group, usable, n_groups, quantile):
     ends = np.flatnonzero(np.diff(group, append=-1)) + 1  # of the groups
     start = 0
     while start < len(group):
-        within = ends[(ends > start) & (ends <= start + 16 * PART)]
+        within = ends[(ends > start) & (ends <= start + RANKED)]
         stop = within[-1] if len(within) else ends[ends > start][0]  # whole groups
         keep = usable[start:stop]
         rows = ranks.read(start, stop)[keep].astype(np.float32)

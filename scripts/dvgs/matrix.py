@@ -1,5 +1,7 @@
 """What every file of profiles has in common: ids in memory, the matrix on disk, read by blocks of whole profiles."""
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pandas as pd
 
 from dvgs.errors import InputError
 
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 16 * 2**20
 
 
 class Matrix:
@@ -70,19 +72,33 @@ class Matrix:
             wanted[profiles] = True
         rows = max(1, BLOCK_BYTES // (4 * max(1, self.shape[1])))
         rows = max(1, rows // self.multiple) * self.multiple
-        for start in range(0, self.shape[0], rows):
-            inside = start + np.flatnonzero(wanted[start : start + rows])
-            if len(inside):
-                yield inside, self._read(inside, genes).astype(np.float32, copy=False)
+        starts = range(0, self.shape[0], rows)
+        parts = (start + np.flatnonzero(wanted[start : start + rows]) for start in starts)
+        with ThreadPoolExecutor(1) as reader:  # the next block is read while this one is worked on
+            waiting = deque()
+            for inside in parts:
+                if len(inside):
+                    waiting.append((inside, reader.submit(self._read, inside, genes)))
+                if len(waiting) > 1:
+                    yield _float32(*waiting.popleft())
+            while waiting:
+                yield _float32(*waiting.popleft())
 
     def _read(self, rows, genes):
-        """Those profiles, increasing, and those genes: a new array (len(rows), len(genes))."""
+        """Those profiles, increasing, and those genes: (len(rows), len(genes))."""
         raise NotImplementedError
 
 
+def _float32(rows, reading):
+    return rows, reading.result().astype(np.float32, copy=False)
+
+
 def pick(block, rows, genes):
-    """Of a block of whole profiles those at rows, increasing, and their genes, as a new array."""
-    return (block if len(rows) == len(block) else block[rows]).take(genes, axis=1)
+    """Of a block of whole profiles those at rows, increasing, and their genes; a view where they are neighbours."""
+    if len(rows) < len(block):
+        block = block[rows]
+    neighbours = len(genes) and (genes == np.arange(genes[0], genes[0] + len(genes))).all()
+    return block[:, genes[0] : genes[0] + len(genes)] if neighbours else block.take(genes, axis=1)
 
 
 def as_text(values):
