@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test test-slurm bench rehearse lint docs lock clean
+.PHONY: demo test test-slurm bench rates rehearse lint docs lock clean
 
 demo: .venv/workflow
 	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --prioritize embed --quiet rules host
@@ -22,6 +22,10 @@ test-slurm: .venv/tests
 bench: .venv/workflow
 	$(BIN)/python tests/benchmarks/bench.py
 	$(BIN)/python tests/benchmarks/bench_files.py
+
+# The rates by which jobs ask for time and run times are foretold, on small synthetic releases.
+rates: .venv/workflow
+	$(BIN)/python tests/benchmarks/measure_rates.py
 
 # LINCS 2020 at its full shape, synthetic; it says first how much disk it needs.
 rehearse: .venv/workflow

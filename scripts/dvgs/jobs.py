@@ -36,7 +36,7 @@ def job(snakemake):
     started = time.monotonic()
     try:
         yield
-        logger.info("done in %.1f s", time.monotonic() - started)
+        logger.info("done in %.1f s; %.1f s of CPU from the start", time.monotonic() - started, time.process_time())
     except InputError as error:
         logger.error("error: %s", error)
         sys.exit(1)

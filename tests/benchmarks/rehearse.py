@@ -1,7 +1,8 @@
 """A rehearsal of LINCS 2020 at its full shape: every stage on a synthetic release, with few steps; time and memory.
 
-The release has the shape of the compounds' release in profiles, replicates and tables, over 978 genes; what the whole
-run would take follows from what each stage took.
+The release has the shape of the compounds' release in profiles, replicates and tables, over 978 genes. Beside what
+each stage took stands what dvgs.runtime foretold, by rates from smaller releases (measure_rates.py); then what it says
+of the whole run, and of ten million profiles.
 """
 
 import argparse
@@ -23,8 +24,8 @@ import pyarrow as pa
 import yaml
 from pyarrow import csv
 
+from dvgs import runtime
 from dvgs.configuration import check_config
-from dvgs.curves import plan
 from dvgs.errors import InputError
 from dvgs.gctx import COL, MATRIX, ROW
 from dvgs.scratch import check_space
@@ -50,8 +51,7 @@ SHORT = {
     "statistics": {"bootstrap": 20},
     "score": {"shards": 2},
 }
-MULTIPLICATIONS = 666_642  # of a forward pass; a gradient and a step of training take three times as many
-GPU_FLOPS = 30e12  # assumed for float32 products of this size on a large GPU; not measured here
+WITHIN = 0.3  # of the seconds measured in all the model should be
 
 
 def machine():
@@ -94,7 +94,9 @@ def write_release(folder, n_signatures, n_replicates):
 
     starts = np.cumsum(sizes) - sizes
     distil_ids = ["|".join(replicate_ids[a : a + n]) for a, n in zip(starts, sizes, strict=True)]
-    pert = np.array([f"BRD-K{i:08d}" for i in range(33_000)])[np.arange(n_signatures) // 3 % 33_000]
+    share = n_signatures / N_SIGNATURES
+    n_pert, n_compounds, n_drug_targets = (max(2, round(n * share)) for n in (33_000, 4_000, 400))
+    pert = np.array([f"BRD-K{i:08d}" for i in range(n_pert)])[np.arange(n_signatures) // 3 % n_pert]
     of_signature = {"pert_id": pert, "cmap_name": pert, "pert_type": "trt_cp", "cell_iname": cell, "pert_time": "24"}
     of_signature |= {"pert_dose": np.array(["0.37", "1.11", "3.33", "10"])[np.arange(n_signatures) % 4]}
     of_signature |= {"pert_dose_unit": "uM", "pert_time_unit": "h", "qc_pass": "1"}
@@ -107,8 +109,9 @@ def write_release(folder, n_signatures, n_replicates):
     spaces = ["landmark"] * N_GENES + ["inferred"] * (N_ALL_GENES - N_GENES)
     columns = dict.fromkeys(["gene_symbol", "ensembl_id", "gene_title", "gene_type", "src"], "text")
     write_table(folder / NAMES[4], {"gene_id": gene_ids, "feature_space": spaces} | columns)
-    compounds = np.unique(pert)[:4000]
-    write_table(folder / NAMES[5], {"pert_id": compounds, "target": [f"T{i % 400}" for i in range(len(compounds))]})
+    compounds = np.unique(pert)[:n_compounds]
+    drug_targets = [f"T{i % n_drug_targets}" for i in range(len(compounds))]
+    write_table(folder / NAMES[5], {"pert_id": compounds, "target": drug_targets})
 
 
 def write_matrix(path, profile_ids, genes, effects, loadings, noise, rng):
@@ -130,14 +133,12 @@ def write_table(path, columns):
         csv.write_csv(pa.table(arrays), file, options)
 
 
-def make_config(release, n_signatures):
+def make_config(release, n_signatures, settings=SHORT):
     config = {"compendium": "rehearsal", "input": dict(zip(("level5", "level4", "siginfo", "instinfo", "geneinfo",
-              "compoundinfo"), (str(release / name) for name in NAMES), strict=True)), "threads": 2}  # fmt: skip
-    share = min(1, n_signatures / N_SIGNATURES)
-    config["targets"] = {
-        "general": {"target_size": max(50, round(5000 * share)), "test_size": max(50, round(5000 * share))}
-    }
-    return config | SHORT
+              "compoundinfo"), (str(release / name) for name in NAMES), strict=True))}  # fmt: skip
+    size = max(50, round(5000 * min(1, n_signatures / N_SIGNATURES)))
+    config["targets"] = {"general": {"target_size": size, "test_size": size}}
+    return config | settings
 
 
 def run(folder, config, cores):
@@ -149,67 +150,73 @@ def run(folder, config, cores):
 
 
 def measure(folder):
-    """Jobs, seconds and peak memory (MB) of every stage, from the workflow's own benchmarks, in order of their end."""
+    """Jobs, seconds, seconds of CPU and peak memory (MB) of every stage, by the workflow's own benchmarks and logs.
+
+    In order of their end. With a thread for each job, those of CPU are what other work on the machine changes least.
+    """
     rows = []
     for path in sorted((folder / "benchmarks/rehearsal").glob("*.tsv"), key=lambda p: p.stat().st_mtime):
         found = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
-        rows.append({"stage": path.stem.split("-")[0], "seconds": found["s"], "peak": found["max_rss"]})
+        cpu = float(re.search(r"(\S+) s of CPU", (folder / f"logs/rehearsal/{path.stem}.log").read_text())[1])
+        rows.append({"stage": path.stem.split("-")[0], "seconds": found["s"], "cpu": cpu, "peak": found["max_rss"]})
     table = pd.DataFrame(rows).groupby("stage", sort=False)
-    return table.agg(jobs=("seconds", "size"), seconds=("seconds", "sum"), peak=("peak", "max"))
+    return table.agg(jobs=("seconds", "size"), seconds=("seconds", "sum"), cpu=("cpu", "sum"), peak=("peak", "max"))
 
 
-def show(stages, release):
-    read = {"ingest": release / NAMES[0], "compute_apc": release / NAMES[1]}
-    print(f"\n{'stage':<22}{'jobs':>5}{'seconds':>10}{'peak memory':>14}{'read':>12}")
+def foretold(rates, stages, config, release, n_signatures):
+    """Seconds that the model says of each stage that was measured."""
+    found = []
     for stage, row in stages.iterrows():
-        rate = f"{read[stage].stat().st_size / row['seconds'] / 1e6:,.0f} MB/s" if stage in read else ""
-        print(f"{stage:<22}{row['jobs']:>5.0f}{row['seconds']:>10.1f}{row['peak']:>11,.0f} MB{rate:>12}")
-    print(f"{'ingest + APC':<22}{'':>5}{stages.loc[['ingest', 'compute_apc'], 'seconds'].sum():>10.1f}"
-          f"{'wanted below 900 s, every peak below 6,000 MB':>50}")  # fmt: skip
+        amounts = runtime.work(stage, config, n_signatures, N_GENES, gigabytes(stage, release, n_signatures))
+        found.append(runtime.seconds(rates, stage, amounts, row["jobs"]))
+    return found
 
 
-def predict(stages, config, cores, scale):
-    """What the whole run with published settings and two targets takes: work that grows with steps, and the rest."""
-    full = {"compendium": "full", "targets": {"general": {}, "high_apc": {}}}
-    for part in (config, full):
-        check_config(part, ROOT / "workflow/schemas/config.schema.yaml")
-    n_targets, n = len(full["targets"]), N_SIGNATURES
-    methods = pd.DataFrame({name: [0.0, 1.0] for name in ("dvgs", "random", "profile_norm", "reconstruction_error")})
-    methods["apc"] = [0.0, np.nan]
+def gigabytes(stage, release, n_signatures):
+    """What a job of a stage reads of matrices and, where they are most of it, of tables."""
+    read = {"ingest": (0, 2, 4), "compute_apc": (1,)}.get(stage)
+    return sum((release / NAMES[k]).stat().st_size for k in read) / 1e9 if read else 4e-9 * n_signatures * N_GENES
 
-    def curve_passes(settings):
-        points = plan(pd.concat([methods, methods]), sorted({0.0, *settings["curves"]["quantiles"]}))
-        distinct = {(profiles, *((method, drop, q) if q else ())) for profiles, method, drop, q in points}
-        return len(distinct) * settings["curves"]["replicates"] * settings["curves"]["epochs"]
 
-    def drug_passes(settings):
-        drug = settings["drug_targets"]
-        return (1 + len(drug["methods"]) * len(drug["quantiles"])) * drug["replicates"] * drug["epochs"]
+def show(stages, config, release, n_signatures):
+    stages["foretold"] = foretold(runtime.read_rates(), stages, config, release, n_signatures)
+    matrices = {"ingest": release / NAMES[0], "compute_apc": release / NAMES[1]}
+    print(f"\n{'stage':<22}{'jobs':>5}{'seconds':>10}{'of CPU':>10}{'foretold':>10}{'peak memory':>14}{'read':>12}")
+    for stage, row in stages.iterrows():
+        rate = f"{matrices[stage].stat().st_size / row['seconds'] / 1e6:,.0f} MB/s" if stage in matrices else ""
+        print(f"{stage:<22}{row['jobs']:>5.0f}{row['seconds']:>10.1f}{row['cpu']:>10.1f}{row['foretold']:>10.1f}"
+              f"{row['peak']:>11,.0f} MB{rate:>12}")  # fmt: skip
+    both, total = stages.loc[["ingest", "compute_apc"]].sum(), stages.sum()
+    for name, row in (("ingest + APC", both), ("all", total)):
+        print(f"{name:<22}{row['jobs']:>5.0f}{row['seconds']:>10.1f}{row['cpu']:>10.1f}{row['foretold']:>10.1f}")
+    print("wanted: ingest + APC below 900 s; every peak below 6,000 MB")
+    for name, column in (("seconds", "seconds"), ("seconds of CPU", "cpu")):
+        off = total["foretold"] / total[column] - 1
+        verdict = "reached" if abs(off) <= WITHIN else "NOT REACHED"
+        print(f"foretold against {name}: {off:+.0%}, wanted within {WITHIN:.0%}: {verdict}")
 
-    steps = full["trajectory"]["epochs"] / config["trajectory"]["epochs"]
-    growth = {
-        "train_trajectory": steps,
-        "score_shard": steps,
-        "clean": full["curves"]["epochs"] / config["curves"]["epochs"],
-    }
-    growth |= {"trace_curve": curve_passes(full) / curve_passes(config)}
-    growth |= {"compare_drug_targets": drug_passes(full) / drug_passes(config)}
-    growth |= {"correlate": full["statistics"]["bootstrap"] / config["statistics"]["bootstrap"]}
-    heavy = [stage for stage in growth if stage in stages.index and stage != "correlate"]
-    once = ("ingest", "compute_apc", "write_report")
-    seconds = {s: t / scale * growth.get(s, 1) * (1 if s in once else n_targets) for s, t in stages["seconds"].items()}
-    wide = sum(seconds[stage] for stage in heavy) * cores
-    rest = sum(seconds.values()) - wide / cores
-    print(f"\nThe whole run with published settings, {n_targets} targets (their steps on all cores, the rest on one):")
-    for n_cores in (1, 8, 32):
-        print(f"  {n_cores:>3} cores of this machine's kind: {(wide / n_cores + rest) / 3600:8.1f} hours")
-    gradients = n * full["trajectory"]["epochs"] * n_targets
-    trained = n * n_targets * (curve_passes(full) * 0.75 + drug_passes(full) + full["curves"]["epochs"])
-    on_gpu = 6 * MULTIPLICATIONS * (gradients + trained) / GPU_FLOPS
-    print(
-        f"  one GPU, by its arithmetic at {GPU_FLOPS / 1e12:.0f} TFLOP/s (assumed): {(on_gpu + rest) / 3600:5.1f} hours"
-    )
-    print(f"Of 12,328 genes the files are {N_ALL_GENES / N_GENES:.1f} times as long to read, and to download.")
+
+def show_plans():
+    """What the model says of whole runs with published settings and two targets."""
+    config = {"compendium": "full", "threads": 8, "targets": {"general": {}, "high_apc": {}}}
+    check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+    print("\nHours of a whole run with published settings and two targets, by the model. CPUs: eight threads a job, as")
+    print("many jobs at once as a stage has. GPUs: one a job for training and scoring, scoring in a shard for each.")
+    speed, launch = runtime.GPU_FLOPS / 1e12, 1000 * runtime.GPU_STEP
+    print(f"ASSUMED of a GPU, not measured: {speed:.0f} TFLOP/s, and {launch:g} ms to launch a step.")
+    for n, genes in ((N_SIGNATURES, N_GENES), (N_SIGNATURES, N_ALL_GENES), (10_000_000, N_GENES)):
+        matrix = 4e-9 * n * genes
+        read = {"ingest": matrix, "compute_apc": matrix * N_REPLICATES / N_SIGNATURES, "": 4e-9 * n * N_GENES}
+        plans = {}
+        for gpus in (0, 1, 8, 64):
+            config["score"]["shards"], config["curves"]["shards"] = max(4, gpus), config["curves"]["replicates"]
+            plans[gpus] = runtime.plan(config, n, N_GENES, read, gpus)
+        table = pd.DataFrame(plans)
+        table = pd.concat([table[table.max(axis=1) >= 0.05], table.sum().rename("all").to_frame().T])
+        print(f"\n{n:,} profiles, {genes:,} genes in the files, {N_GENES} used")
+        print(f"{'stage':<22}" + "".join(f"{f'{gpus} GPUs' if gpus else 'CPUs':>10}" for gpus in plans))
+        for stage, hours in table.iterrows():
+            print(f"{stage:<22}" + "".join(f"{value:>10.1f}" for value in hours))
 
 
 def main():
@@ -239,8 +246,9 @@ def main():
     config = make_config(release, n_signatures)
     run(options.folder, config, options.cores)
     stages = measure(options.folder)
-    show(stages, release)
-    predict(stages, config, options.cores, options.scale)
+    check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+    show(stages, config, release, n_signatures)
+    show_plans()
     if not options.keep:
         shutil.rmtree(options.folder)
 

@@ -48,14 +48,15 @@ def slurm(folder, *options):
         pytest.skip(f"no SLURM here: {' and '.join(missing)} not found (tests/slurm/start.sh names Debian's packages)")
     if os.geteuid():
         pytest.skip("tests/slurm/start.sh needs root")
-    started = subprocess.run([HERE / "start.sh", folder, *options], capture_output=True, text=True)
+    started = None
     try:
+        started = subprocess.run([HERE / "start.sh", folder, *options], capture_output=True, text=True)
         if started.returncode == 3:
             pytest.skip(started.stderr.strip())
         assert started.returncode == 0, started.stderr
         yield folder
     finally:
-        if started.returncode != 3:
+        if started is None or started.returncode != 3:  # None: interrupted
             subprocess.run([HERE / "stop.sh", folder], check=True)
 
 

@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -92,6 +93,9 @@ def test_with_retries_it_is_redone_within_the_run(trained, same):
     resume(held[1:])
     status, out = end(command, trained)
     assert status == 0 and submitted(out) == ["score_shard"] * 3 and same()
+    for resource in ("mem_mb", "runtime"):  # the second attempt has twice as much
+        asked = [int(number) for number in re.findall(rf"rule score_shard:.*?{resource}=(\d+)", out, re.DOTALL)]
+        assert asked[2] == 2 * asked[0] == 2 * asked[1], out
 
 
 def test_out_of_memory_then_passed_with_more(trained, same):

@@ -248,3 +248,18 @@ def test_conda_environment_has_the_locked_versions():
     pins = re.findall(r"- (\S+==\S+)", (ROOT / "envs/dvgs.yaml").read_text().lower())
     assert len(pins) > 10 and set(pins) <= set(lock)
     assert "torch==2.13.0" in lock
+
+
+def test_time_asked_for_follows_what_is_to_be_done(small, snakemake):
+    def asked(*arguments, **settings):
+        done = snakemake(small, SMALL | settings, "--dry-run", "--forceall", *arguments)
+        assert done.returncode == 0, done.stderr
+        found = re.findall(r"rule score_shard:.*?runtime=(\d+)", done.stdout + done.stderr, re.DOTALL)
+        return max(map(int, found))
+
+    long = {"trajectory": {"epochs": 10**7}}
+    assert asked() < 20 and asked(**long) > 60
+    assert asked(**long, score={"shards": 1}) == asked(**long)  # few profiles are one block, whatever the shards
+    assert asked("--set-threads", "score_shard=2", **long) < asked(**long)
+    assert asked("--set-resources", "score_shard:gpu=0", **long) == asked(**long)
+    assert asked("--set-resources", "score_shard:gpu=1", **long) != asked(**long)

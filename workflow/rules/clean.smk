@@ -22,7 +22,7 @@ rule clean:
     threads: config["threads"]
     resources:
         mem_mb=memory(3000, 1.5),
-        runtime=minutes(30, 150),
+        runtime=foreseen("clean"),
     params:
         similarity=config["score"]["similarity"],
         cutoff=CUTOFF,
@@ -53,8 +53,8 @@ if KIND == "level4":
             "../../envs/dvgs.yaml"
         threads: 1
         resources:
-            mem_mb=memory(3000, 0),
-            runtime=minutes(15, 30),
+            mem_mb=memory(3000, 0.5),
+            runtime=foreseen("ingest"),
         script:
             "../../scripts/collapse.py"
 
@@ -74,7 +74,7 @@ rule embed:
     threads: 1
     resources:
         mem_mb=memory(2500, 0.5),
-        runtime=minutes(30, 40),
+        runtime=foreseen("embed"),
     params:
         targets=TARGETS,
         seed=config["seed"],

@@ -1,10 +1,14 @@
 import shutil
 import sys
+from math import ceil
 from pathlib import Path
 
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent.parent
 sys.path.insert(0, str(HOME / "scripts"))
 
+import h5py
+
+from dvgs import runtime
 from dvgs.cluster import remedies, watch_queue
 from dvgs.configuration import (
     NEEDED,
@@ -49,17 +53,53 @@ wildcard_constraints:
 
 
 def memory(base, factor=1, of=None):
-    """mem_mb: a base and a multiple of the size of the input, or of one of its files, more with every attempt."""
+    """mem_mb: a base and a multiple of the size of the input, or of some of its files, more with every attempt."""
 
     def mem_mb(wildcards, input, attempt):
-        size = Path(input[of]).stat().st_size / 1e6 if of else input.size_mb
+        size = (
+            input.size_mb
+            if of is None
+            else sum(Path(input[name]).stat().st_size for name in of) / 1e6
+        )
         return int((base + factor * size) * attempt)
 
     return mem_mb
 
 
-def minutes(base, per_gb=0):
-    """runtime: a base and a share for each GB of input, more with every attempt."""
-    return lambda wildcards, input, attempt: int(
-        (base + per_gb * input.size_mb / 1000) * attempt
+def minutes(base):
+    """runtime: so much, more with every attempt."""
+    return lambda wildcards, attempt: base * attempt
+
+
+def foreseen(stage):
+    """runtime: 15 minutes, and twice what the model of the run time says of a stage, more with every attempt."""
+
+    def to_ask(wildcards, input, attempt, threads):
+        read, gpu = input.size_mb / 1000, stage in runtime.ON_GPU and gets_gpu(stage)
+        seconds = runtime.job_seconds(
+            stage, config, *shape(input), read, wildcards.get("target"), threads, gpu
+        )
+        return ceil(15 + 2 * seconds / 60) * attempt
+
+    return to_ask
+
+
+def shape(input):
+    """Profiles and genes of the compendium, by one of its matrices among the inputs; no matter where there is none."""
+    for name in ("signatures", "latents"):
+        if name in input.keys():
+            path = input[name] if isinstance(input[name], str) else input[name][0]
+            Path(path).stat()  # Snakemake knows its error, not that of h5py
+            with h5py.File(path, "r") as file:
+                return file["X"].shape
+    return 1, 1
+
+
+def gets_gpu(rule):
+    """Whether the profile, or the command line, gives a rule a GPU."""
+    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    return any(
+        str(resource.raw) != "0"
+        for name, resource in given.items()
+        if name in ("gpu", "gres")
     )

@@ -16,7 +16,7 @@ rule trace_curve:
     threads: config["threads"]
     resources:
         mem_mb=memory(2500, 1.2),
-        runtime=minutes(30, 150),
+        runtime=foreseen("trace_curve"),
     params:
         similarity=config["score"]["similarity"],
         methods=METHODS,
@@ -55,6 +55,6 @@ rule gather_curves:
     threads: 1
     resources:
         mem_mb=memory(500),
-        runtime=minutes(5),
+        runtime=foreseen("gather_curves"),
     script:
         "../../scripts/gather_curves.py"

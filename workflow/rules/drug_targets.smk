@@ -23,7 +23,7 @@ if "compoundinfo" in INPUT:
         threads: config["threads"]
         resources:
             mem_mb=memory(3000, 1.2),
-            runtime=minutes(30, 150),
+            runtime=foreseen("compare_drug_targets"),
         params:
             similarity=config["score"]["similarity"],
             settings=config["drug_targets"],

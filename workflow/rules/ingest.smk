@@ -1,3 +1,7 @@
+# The matrix is read block by block, tables are whole in memory.
+TABLES = [name for name in NEEDED[KIND] if name in ("siginfo", "instinfo", "geneinfo")]
+
+
 rule ingest:
     input:
         **{
@@ -23,8 +27,8 @@ rule ingest:
         "../../envs/dvgs.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000, 0),
-        runtime=minutes(15, 3),
+        mem_mb=memory(3000, 5, TABLES),
+        runtime=foreseen("ingest"),
     params:
         kind=KIND,
         select=config["select"],
@@ -53,8 +57,8 @@ rule compute_apc:
         "../../envs/dvgs.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 2, "signatures"),
-        runtime=minutes(15, 2),
+        mem_mb=memory(2000, 2, ["signatures"]),
+        runtime=foreseen("compute_apc"),
     params:
         null_groups=config["apc"]["null_groups"],
         null_within=config["apc"]["null_within"],

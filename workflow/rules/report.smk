@@ -19,7 +19,7 @@ rule correlate:
     threads: 1
     resources:
         mem_mb=memory(1000, 1),
-        runtime=minutes(15, 15),
+        runtime=foreseen("correlate"),
     params:
         similarity=config["score"]["similarity"],
         bootstrap=config["statistics"]["bootstrap"],
@@ -56,7 +56,7 @@ if SIMULATED:
         threads: 1
         resources:
             mem_mb=memory(1000, 1),
-            runtime=minutes(10),
+            runtime=foreseen("correlate"),
         params:
             bootstrap=config["statistics"]["bootstrap"],
             seed=config["seed"],
@@ -97,7 +97,7 @@ rule write_report:
     threads: 1
     resources:
         mem_mb=memory(2000, 0.5),
-        runtime=minutes(15, 5),
+        runtime=foreseen("write_report"),
     params:
         config=config,
         targets=TARGETS,

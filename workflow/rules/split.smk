@@ -14,7 +14,7 @@ rule draw_split:
     threads: 1
     resources:
         mem_mb=memory(1500, 0.2),
-        runtime=minutes(10, 5),
+        runtime=foreseen("draw_split"),
     params:
         target=lambda wildcards: config["targets"][wildcards.target],
         scale=config["scale"],

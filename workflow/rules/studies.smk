@@ -63,7 +63,9 @@ rule value_study:
     threads: config["threads"]
     resources:
         mem_mb=memory(3000, 6),
-        runtime=minutes(24 * 60),
+        runtime=lambda wildcards, attempt: int(
+            (15 + 60 * study_of(wildcards)["most_hours"]) * attempt
+        ),
     params:
         hidden=lambda wildcards: study_of(wildcards)["hidden"],
         latent=lambda wildcards: study_of(wildcards)["latent"],

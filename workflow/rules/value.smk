@@ -15,7 +15,7 @@ rule train_trajectory:
     threads: config["threads"]
     resources:
         mem_mb=memory(2500, 0.1),
-        runtime=minutes(30, 20),
+        runtime=foreseen("train_trajectory"),
     params:
         model=config["model"],
         trajectory=config["trajectory"],
@@ -42,8 +42,8 @@ rule score_shard:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=memory(3000, 0),
-        runtime=minutes(30, 30),
+        mem_mb=memory(3000, 0.1),
+        runtime=foreseen("score_shard"),
     params:
         n_shards=len(SHARDS),
         precision=config["precision"],
@@ -71,7 +71,7 @@ rule gather_values:
     threads: 1
     resources:
         mem_mb=memory(1000, 4),
-        runtime=minutes(5, 5),
+        runtime=foreseen("gather_values"),
     script:
         "../../scripts/gather_values.py"
 
@@ -95,7 +95,7 @@ rule value_baselines:
     threads: config["threads"]
     resources:
         mem_mb=memory(2500, 0.2),
-        runtime=minutes(15, 10),
+        runtime=foreseen("value_baselines"),
     params:
         seed=config["seed"],
     script:

@@ -1,0 +1,149 @@
+"""How long the stages of the workflow take: the model by which jobs ask for time and large compendia are planned.
+
+A job takes the time of its start and, for every kind of work that its stage does, a rate times the amount. The rates,
+of one CPU thread, are measured by `make rates` on small synthetic releases and stand in rates.yaml; `make rehearse`
+shows beside what it measures what they foretold. No GPU has been measured: what one does is assumed, below.
+"""
+
+from functools import cache
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+
+import yaml
+
+RATES = Path(__file__).with_name("rates.yaml")
+BLOCK, CHUNK = 8192, 2048  # profiles of scoring that are never divided among shards, and that one call takes
+LAID_OUT = 50_000  # profiles that UMAP takes at most
+PERTURBAGENS = 33_000 / 720_216  # a profile, in LINCS 2020
+DRAWS = 2  # trajectories of a target
+# Trainings of a filter curve at a quantile, and without dropping: four methods drop low and high of all profiles, five
+# of those with an APC.
+AT_QUANTILE, AT_NONE = 18, 2
+
+# Assumed of a large GPU: products of these sizes in float32, and the time in which the kernels of a step are launched.
+GPU_FLOPS, GPU_STEP = 30e12, 1e-3
+FLOPS = 6  # of a gradient, for every multiplication of the forward pass
+
+STAGES = ("ingest", "compute_apc", "draw_split", "train_trajectory", "score_shard", "gather_values", "value_baselines",
+          "trace_curve", "gather_curves", "compare_drug_targets", "correlate", "clean", "embed",
+          "write_report")  # fmt: skip
+ONCE = ("ingest", "compute_apc", "embed", "write_report")  # all other stages once for every target
+ON_GPU = ("train_trajectory", "score_shard", "trace_curve", "compare_drug_targets", "clean")
+DIVIDED = ("trained", "scored", "updated")  # kinds of work that threads share, or that a GPU does
+THREAD = 0.5  # of the first thread's speed each further one is taken to add: assumed, and cautious
+
+
+def work(stage, config, profiles, genes, gigabytes, target=None):
+    """What the jobs of a stage do for a target, or once for all: dict of amounts by kind, in the units of rates.yaml.
+
+    config: complete, as check_config leaves it. profiles, genes: of the compendium. gigabytes: of what a job reads.
+    target: a name in config["targets"], by default the first.
+    """
+    model, curves, drugs = config["model"], config["curves"], config["drug_targets"]
+    products = 2 * multiplications(genes, *model["hidden"], model["latent"])
+    n_target, steps, rows = trajectory_length(config, target or next(iter(config["targets"])))
+    n_targets = len(config["targets"]) if stage in ONCE else 1
+    read, counted = {"read": gigabytes}, {"profiles": n_targets * profiles / 1e6}
+
+    def training(passes, products, batch_size):
+        n_steps = passes * ceil(profiles / batch_size)
+        return {"trained": passes * profiles * products / 1e12, "steps": n_steps}
+
+    if stage == "train_trajectory":
+        trained = DRAWS * steps * min(n_target, config["trajectory"]["batch_size"]) * products / 1e12
+        return {"trained": trained, "steps": DRAWS * steps, "written": DRAWS * rows * products * 8 / 1e9}
+    if stage == "score_shard":
+        return {"scored": profiles * rows * products / 1e12, "steps": rows * ceil(profiles / CHUNK)}
+    if stage == "trace_curve":
+        trainings = AT_NONE + AT_QUANTILE * n_quantiles(curves)
+        return training(trainings * curves["replicates"] * curves["epochs"], products, curves["batch_size"])
+    if stage == "compare_drug_targets":
+        trainings = 1 + len(drugs["methods"]) * n_quantiles(drugs)
+        network = multiplications(2 * drugs["embedding"] + 2, *drugs["hidden"], genes)
+        trained = training(trainings * drugs["replicates"] * drugs["epochs"], network, drugs["batch_size"])
+        embeddings = profiles * PERTURBAGENS * drugs["embedding"]
+        return trained | {"updated": trained["steps"] * embeddings / 1e12}
+    if stage == "clean":
+        return read | training(curves["epochs"], products, curves["batch_size"])
+    if stage == "correlate":
+        return counted | {"resampled": profiles * config["statistics"]["bootstrap"] / 1e9}
+    if stage == "embed":
+        return counted | {"laid_out": n_targets * min(profiles, LAID_OUT) / 1e6}
+    if stage in ("gather_values", "write_report"):
+        return counted
+    return {} if stage == "gather_curves" else read
+
+
+def multiplications(*widths):
+    """Of one sample's way through Linear layers of these widths."""
+    return sum(a * b for a, b in pairwise(widths))
+
+
+def n_quantiles(settings):
+    return len({*settings["quantiles"]} - {0})
+
+
+def trajectory_length(config, target):
+    """Profiles that a trajectory is trained on, its steps and its rows, over all restarts."""
+    settings, trajectory = config["targets"][target], config["trajectory"]
+    n = settings["target_size"] - round(settings["target_size"] * settings["validation_share"])
+    steps = trajectory["epochs"] * ceil(n / trajectory["batch_size"])
+    return n, trajectory["restarts"] * steps, trajectory["restarts"] * ceil(steps / trajectory["every"])
+
+
+def largest_share(stage, config, profiles):
+    """The share of a stage's work for a target that falls to the job that has most of it."""
+    if stage == "score_shard":
+        blocks = ceil(profiles / BLOCK)
+        return ceil(blocks / config["score"]["shards"]) / blocks
+    if stage == "trace_curve":
+        return ceil(config["curves"]["replicates"] / config["curves"]["shards"]) / config["curves"]["replicates"]
+    return 1
+
+
+def seconds(rates, stage, work, jobs=1, threads=1, gpu=False):
+    """What the jobs of a stage take together for some work, on CPU threads or each on a GPU."""
+    total = jobs * rates[stage]["start"]
+    for kind, rate in rates[stage].items():
+        if kind in DIVIDED:
+            total += 0 if gpu else rate * work[kind] / (1 + THREAD * (threads - 1))
+        elif kind != "start":
+            total += rate * work[kind]
+    if gpu:
+        total += GPU_STEP * work["steps"] + FLOPS * 1e12 / GPU_FLOPS * (work.get("trained", 0) + work.get("scored", 0))
+    return total
+
+
+def job_seconds(stage, config, profiles, genes, gigabytes, target=None, threads=1, gpu=False):
+    """What the longest job of a stage takes; arguments as for `work` and `seconds`."""
+    share = largest_share(stage, config, profiles)
+    amounts = work(stage, config, profiles, genes, gigabytes, target)
+    amounts = {kind: amount * share for kind, amount in amounts.items()}
+    return seconds(read_rates(), stage, amounts, threads=threads, gpu=gpu)
+
+
+@cache
+def read_rates():
+    """{stage: {kind of work: seconds for an amount of 1, "start": seconds of a job without any}}."""
+    return yaml.safe_load(RATES.read_text())
+
+
+def plan(config, profiles, genes, gigabytes, gpus):
+    """The whole run on a cluster with so many GPUs and with CPUs enough: {stage: hours until all its jobs are done}.
+
+    gigabytes: {stage: GB of input} of the stages that read a release, "" for all others. Stages follow one another;
+    the jobs of a stage, over all targets, share the GPUs. Without GPUs each has the threads that the config says.
+    """
+    hours = {}
+    for stage in STAGES:
+        targets = [None] if stage in ONCE else list(config["targets"])
+        gpu = gpus > 0 and stage in ON_GPU
+        read = gigabytes.get(stage, gigabytes[""])
+        lengths = [
+            job_seconds(stage, config, profiles, genes, read, target, config["threads"], gpu) for target in targets
+        ]
+        n_jobs = len(targets) * round(1 / largest_share(stage, config, profiles))
+        rounds = ceil(n_jobs / gpus) if gpu else 1
+        hours[stage] = max(lengths) * rounds / 3600
+    return hours

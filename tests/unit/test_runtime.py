@@ -1,0 +1,94 @@
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from dvgs import runtime
+from dvgs.configuration import check_config
+from dvgs.curves import plan
+from dvgs.models import make_autoencoder, make_perturbation_model
+from dvgs.scoring import plan_shard
+from dvgs.training import steps_per_epoch
+
+N, GENES, GB = 720_216, 978, 2.8
+
+
+def make_config(**settings):
+    config = {"compendium": "x", "targets": {"general": {}, "high_apc": {}}} | settings
+    check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+    return config
+
+
+def n_weights(model):
+    return sum(p.numel() for name, p in model.named_parameters() if name.endswith("weight"))
+
+
+def test_multiplications_are_those_of_the_models():
+    model = make_autoencoder(GENES, [256, 256], 64, seed=0)
+    assert runtime.work("clean", make_config(), 1, GENES, GB)["trained"] == 50 * n_weights(model) / 1e12
+    model = make_perturbation_model(0, 0, GENES, 256, [200, 200], seed=0)
+    found = runtime.work("compare_drug_targets", make_config(), 1, GENES, GB)
+    assert found["trained"] == (1 + 3 * 3) * 3 * 50 * n_weights(model) / 1e12
+
+
+@pytest.mark.parametrize("batch_size, epochs, restarts, every", [(5000, 500, 1, 1), (1500, 7, 3, 2), (4000, 10, 2, 3)])
+def test_trajectory_is_as_long_as_its_training(batch_size, epochs, restarts, every):
+    trajectory = {"batch_size": batch_size, "epochs": epochs, "restarts": restarts, "every": every}
+    n, steps, rows = runtime.trajectory_length(make_config(trajectory=trajectory), "general")
+    once = epochs * steps_per_epoch(4000, batch_size)
+    assert (n, steps, rows) == (4000, once * restarts, len(range(0, once, every)) * restarts)
+    scored = runtime.work("score_shard", make_config(trajectory=trajectory), N, GENES, GB)["scored"]
+    assert scored == pytest.approx(N * rows * n_weights(make_autoencoder(GENES, [256, 256], 64, seed=0)) / 1e12)
+
+
+@pytest.mark.parametrize("quantiles", [[0.5], [0.0, 0.1, 0.5, 0.9]])
+def test_trainings_are_those_of_the_curves(quantiles):
+    methods = pd.DataFrame(
+        {name: [0.0, 1.0, 2.0] for name in ("dvgs", "random", "profile_norm", "reconstruction_error")}
+    )
+    methods["apc"] = [0.0, 1.0, np.nan]
+    points = plan(methods, sorted({0.0, *quantiles}))
+    different = {(profiles, *((method, drop, q) if q else ())) for profiles, method, drop, q in points}
+    curves = {"quantiles": quantiles, "replicates": 2, "epochs": 3, "batch_size": 100}
+    assert (
+        runtime.work("trace_curve", make_config(curves=curves), 250, GENES, GB)["steps"] == len(different) * 2 * 3 * 3
+    )
+
+
+@pytest.mark.parametrize("n, shards", [(720_216, 4), (17_000, 2), (100, 4), (8192 * 7, 3)])
+def test_largest_shard(n, shards):
+    sizes = [np.ptp(plan_shard(n, shard, shards)) for shard in range(shards)]
+    share = runtime.largest_share("score_shard", make_config(score={"shards": shards}), n)
+    assert max(sizes) <= share * n + runtime.BLOCK and share * n <= max(sizes) + runtime.BLOCK
+
+
+def test_time_grows_with_what_is_to_be_done():
+    def hours(profiles=N, gpus=0, **settings):
+        return runtime.plan(make_config(**settings), profiles, GENES, {"": GB * profiles / N}, gpus)
+
+    once = hours()
+    assert all(hours(2 * N)[stage] >= once[stage] for stage in runtime.STAGES)
+    for stage, settings in {
+        "score_shard": {"trajectory": {"restarts": 3}},
+        "train_trajectory": {"trajectory": {"epochs": 1500}},
+        "trace_curve": {"curves": {"epochs": 150}},
+        "compare_drug_targets": {"drug_targets": {"replicates": 9}},
+        "correlate": {"statistics": {"bootstrap": 3000}},
+    }.items():
+        assert once[stage] < hours(**settings)[stage] <= 3 * once[stage]
+        if stage != "correlate":  # which also reads
+            assert hours(**settings)[stage] == pytest.approx(3 * once[stage], rel=0.2)
+    assert hours(threads=8)["score_shard"] < once["score_shard"] / 3
+    on_gpus = [hours(gpus=gpus, score={"shards": 8}) for gpus in (1, 8, 64)]
+    for stage in runtime.ON_GPU:
+        assert on_gpus[0][stage] >= on_gpus[1][stage] >= on_gpus[2][stage]
+    assert on_gpus[0]["score_shard"] == pytest.approx(8 * on_gpus[1]["score_shard"])
+    assert on_gpus[1]["trace_curve"] == on_gpus[2]["trace_curve"]  # three replicates of two targets, a job each
+
+
+def test_rates_are_of_all_stages_and_of_work_that_they_do():
+    rates, config = runtime.read_rates(), make_config()
+    assert set(rates) == set(runtime.STAGES)
+    for stage, found in rates.items():
+        assert set(found) == {"start", *runtime.work(stage, config, N, GENES, GB)} - {"steps"}
+        assert all(rate >= 0 for rate in found.values()) and sum(found.values()) > 0
