@@ -52,23 +52,23 @@ def scalability_figure(table, quality, title):
     """
     figure = Figure(figsize=(WIDE, 3.6), layout="constrained")
     by_source, by_every, aurocs = figure.subplots(1, 3)
-    mean = table.groupby(["every", "source"], sort=False)["seconds"].mean().unstack()
-    colours = dict(zip(mean.index, CATEGORIES, strict=False))
-    for every, seconds in mean.iterrows():
+    median = table.groupby(["every", "source"], sort=False)["seconds"].median().unstack()
+    colours = dict(zip(median.index, CATEGORIES, strict=False))
+    for every, seconds in median.iterrows():
         own = table[table["every"] == every]
         by_source.plot(own["source"], own["seconds"], ".", color=colours[every], markersize=3, alpha=0.5)
         by_source.plot(seconds.index, seconds, color=colours[every], marker="o", markersize=3, label=f"every {every}")
-    largest = mean.columns.max()
-    x = np.array([mean.columns.min(), largest])
-    by_source.plot(x, mean.iloc[0, -1] * x / largest, ":", color="black", linewidth=1, label="linear")
+    largest = median.columns.max()
+    x = np.array([median.columns.min(), largest])
+    by_source.plot(x, median.iloc[0, -1] * x / largest, ":", color="black", linewidth=1, label="linear")
     by_source.set(xscale="log", yscale="log", xlabel="samples of the source", ylabel="seconds")
     by_source.legend()
-    by_every.plot(mean.index, mean[largest], color=COLOURS["dvgs"], marker="o", markersize=3)
-    ideal = mean[largest].iloc[0] * mean.index[0] / mean.index.to_numpy()
-    by_every.plot(mean.index, ideal, ":", color="black", linewidth=1, label="1 / every")
+    by_every.plot(median.index, median[largest], color=COLOURS["dvgs"], marker="o", markersize=3)
+    ideal = median[largest].iloc[0] * median.index[0] / median.index.to_numpy()
+    by_every.plot(median.index, ideal, ":", color="black", linewidth=1, label="1 / every")
     by_every.sharey(by_source)
     by_every.set(xscale="log", xlabel=f"every (source of {largest:,})")
-    by_every.set_xticks(list(mean.index), list(mean.index))
+    by_every.set_xticks(list(median.index), list(median.index))
     by_every.minorticks_off()
     by_every.legend()
     line = quality[quality["measure"] == "auroc"]

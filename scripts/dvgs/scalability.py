@@ -31,13 +31,14 @@ def measure(make_task, sizes, every, training):
 
 
 def slopes(table):
-    """By `every`: DataFrame `every, slope, slope_large, seconds, speedup`, means over replicates.
+    """By `every`: DataFrame `every, slope, slope_large, seconds, speedup`, by medians over replicates,
+    for whatever else the machine does disturbs some.
 
     table: that of `measure` with a column `replicate`. slope: that of log seconds against log source, by least squares;
     slope_large: between the two largest sources, where training on the target, which is always the same, counts least;
     seconds: those of the largest; speedup: by how much these are fewer than with the first `every`.
     """
-    seconds = table.groupby(["every", "source"], sort=False)["seconds"].mean().unstack()
+    seconds = table.groupby(["every", "source"], sort=False)["seconds"].median().unstack()
     x, y = np.log(seconds.columns.to_numpy(float)), np.log(seconds)
     found = pd.DataFrame({"every": seconds.index, "slope": [np.polyfit(x, row, 1)[0] for row in y.to_numpy()]})
     found["slope_large"] = np.diff(y.to_numpy()[:, -2:])[:, 0] / np.diff(x[-2:])
