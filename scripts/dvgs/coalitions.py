@@ -8,7 +8,6 @@ from dvgs.errors import InputError
 from dvgs.jobs import duration, logger
 from dvgs.seeds import derive_seed
 from dvgs.together import fit_together, group_size
-from dvgs.training import fit
 
 TRIED = 512, 3  # rows and steps by which a training is timed
 
@@ -31,8 +30,8 @@ def at_once(task, batch_size):
     return group_size(task.start(), batch_size, task.device)
 
 
-def check_hours(task, method, n_trainings, *, steps, batch_size):
-    """Log how long so many trainings take, one after the other, and refuse what takes more than task.most_hours.
+def check_hours(task, method, n_trainings, *, steps, batch_size, together=1):
+    """Log how long so many trainings take, so many together, and refuse what takes more than task.most_hours.
 
     Raises InputError, before anything else was done.
     """
@@ -41,12 +40,14 @@ def check_hours(task, method, n_trainings, *, steps, batch_size):
     seconds = []
     for _ in range(2):  # the first also warms up
         started = time.perf_counter()
-        fit(task.start(), task.loss, x[:rows], y[:rows], steps=few, batch_size=rows, learning_rate=1e-4, seed=0)
+        models, own = [task.start() for _ in range(together)], [torch.arange(rows)] * together
+        training = {"steps": few, "batch_size": rows, "learning_rate": 1e-4, "seeds": [0] * together}
+        fit_together(models, task.loss, x, y, own, **training)
         if x.is_cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
-    whole = n_trainings * steps * seconds[1] / few * min(batch_size, len(x)) / rows
-    logger.info("%s: %d trainings of %d steps, one by one about %s", method, n_trainings, steps, duration(whole))
+    whole = n_trainings / together * steps * seconds[1] / few * min(batch_size, len(x)) / rows
+    logger.info("%s: %d trainings of %d steps, about %s", method, n_trainings, steps, duration(whole))
     if whole > 3600 * task.most_hours:
         problem = f"{n_trainings} trainings would take about {whole / 3600:,.0f} hours"
         raise InputError(method, "most_hours", problem, "value a sample of the source, or allow more hours")

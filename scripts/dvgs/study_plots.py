@@ -24,5 +24,5 @@ def study_figure(bands, title):
             panel.fill_between(line["quantile"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
         panel.set(title=f"{title}: {drop} values dropped first", xlabel="share of the source dropped")
     panels[0].set_ylabel("score on the test set")
-    panels[1].legend(loc="best")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     return figure

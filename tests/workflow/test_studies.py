@@ -80,6 +80,9 @@ def test_tables_of_a_study(done):
     detection = pd.read_csv(done / "adult_labels/detection.csv")
     assert list(detection["method"]) == ["dvgs"] * 2 + ["data_shapley"] * 2
     assert (detection["n_corrupted"] == 12).all() and detection["spearman_noise"].isna().all()
+    differences = pd.read_csv(done / "adult_labels/comparisons.csv").set_index("measure")["mean"]
+    auroc = detection.groupby("method")["auroc"].mean()
+    assert differences["auroc"] == pytest.approx(auroc["dvgs"] - auroc["data_shapley"])
     summary = pd.read_csv(done / "adult_labels/summary.csv").set_index(["method", "measure"])
     assert summary.loc[("dvgs", "auroc"), "mean"] > 0.75 and summary["n"].max() == 2
     curves = pd.read_csv(done / "adult_labels/curves.csv")
@@ -121,6 +124,19 @@ def test_what_settings_size_and_time_do(study, done):
     assert times.loc[("adult_labels", "dvgs"), "ratio"] == 1
     for picture in ("adult_labels/hyperparameters.svg", "adult_labels/scalability.svg", "run_times.svg"):
         assert (done / picture).read_text().startswith("<?xml")
+
+
+def test_methods_of_the_studies_on_the_compendium(snakemake, done):
+    folder = done.parents[2]
+    files = {method: f"results/small/general/methods/{method}.parquet" for method in ("final_loss", "leave_one_out")}
+    run = snakemake(folder, SMALL | {"most_hours": 1e-4}, "--keep-going", "--", *files.values())
+    values = pd.read_parquet(folder / files["final_loss"])
+    split = pd.read_parquet(folder / "results/small/general/split.parquet")
+    assert values["profile_id"].tolist() == split["profile_id"][split["role"] == "source"].tolist()
+    assert values["value"].notna().all() and (values["value"] < 0).all()
+    assert run.returncode != 0 and not (folder / files["leave_one_out"]).exists()
+    log = (folder / "logs/small/value_by_method-general-leave_one_out.log").read_text()
+    assert "trainings would take about" in log and "allow more hours" in log and "Traceback" not in log
 
 
 def test_impossible_study_ends_before_anything_runs(study):

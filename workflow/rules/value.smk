@@ -100,3 +100,30 @@ rule value_baselines:
         seed=config["seed"],
     script:
         "../../scripts/value_baselines.py"
+
+
+# Asked for by the name of its file; nothing waits for it.
+rule value_by_method:
+    input:
+        signatures=rules.ingest.output.signatures,
+        split=rules.draw_split.output.split,
+        scaling=rules.draw_split.output.scaling,
+    output:
+        values=f"{RESULTS}/{{target}}/methods/{{method}}.parquet",
+    log:
+        f"{LOGS}/value_by_method-{{target}}-{{method}}.log",
+    benchmark:
+        f"{BENCHMARKS}/value_by_method-{{target}}-{{method}}.tsv"
+    conda:
+        "../../envs/dvgs.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=memory(3000, 3),
+        runtime=minutes(24 * 60),
+    params:
+        model=config["model"],
+        most_hours=config["most_hours"],
+        seed=config["seed"],
+        device=config["device"],
+    script:
+        "../../scripts/value_by_method.py"

@@ -31,13 +31,13 @@ def value(
     task, *, steps=200, learning_rate=1e-4, tolerance=0.03, patience=5, least=200, most=1000, converged=0.999, size=None
 ):
     """DataFrame `value, se`. size: permutations side by side, by default what the machine likes."""
+    size = size or at_once(task, max(task.n // 2, 1))
     # Half of the samples in the mean: the larger coalitions cost more.
-    check_hours(task, "data_shapley", least * task.n // 2, steps=steps, batch_size=task.n)
+    check_hours(task, "data_shapley", least * task.n // 2, steps=steps, batch_size=task.n, together=size)
     training = {"steps": steps, "batch_size": task.n, "learning_rate": learning_rate}
     x, y = task.target
     nothing = task.score(task.start(), x, y)
     everything = utilities(task, [np.arange(task.n)], **training)[0]
-    size = size or at_once(task, max(task.n // 2, 1))
     settings = training | {"tolerance": tolerance, "patience": patience, "size": size}
     kept = Kept(task, "data_shapley", settings)
     state = kept.load() or {"done": torch.empty(0, task.n, dtype=torch.float64), "round": None}

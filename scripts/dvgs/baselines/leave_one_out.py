@@ -18,13 +18,13 @@ from dvgs.training import steps_per_epoch
 def value(task, *, epochs=200, batch_size=250, learning_rate=1e-4):
     training = {"steps": epochs * steps_per_epoch(task.n, batch_size), "batch_size": batch_size}
     everyone = np.arange(task.n)
-    check_hours(task, "leave_one_out", task.n + 1, **training)
+    size = at_once(task, batch_size)
+    check_hours(task, "leave_one_out", task.n + 1, **training, together=size)
     training["learning_rate"] = learning_rate
     kept = Kept(task, "leave_one_out", training)
     without = list((kept.load() or {"without": []})["without"])
     whole = utilities(task, [everyone], **training)[0]
     progress = Progress("leave-one-out, trainings", task.n - len(without))
-    size = at_once(task, batch_size)
     while len(without) < task.n:
         left_out = everyone[len(without) : len(without) + size]
         without += utilities(task, [np.delete(everyone, i) for i in left_out], **training)

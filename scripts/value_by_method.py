@@ -1,0 +1,43 @@
+"""Value the source of a compendium by one of the methods of the studies, which train models on samples."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from dvgs.devices import pick_device
+from dvgs.files import write_parquet
+from dvgs.jobs import job
+from dvgs.models import make_autoencoder
+from dvgs.profiles import Profiles
+from dvgs.seeds import derive_seed
+from dvgs.splits import target_rows, valued_rows
+from dvgs.studies import value_task
+from dvgs.tasks import Task
+
+
+def main(input, output, wildcards, model, most_hours, device, seed):
+    split, device = pd.read_parquet(input.split), pick_device(device)
+    profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
+    rows = valued_rows(split, "first")
+    x, target = profiles.tensor(rows, device), profiles.tensor(target_rows(split, "first"), device)
+    work = Path(output.values).with_suffix(".work")
+    work.mkdir(exist_ok=True)
+    task = Task(
+        (x, x),
+        (target, target),
+        lambda start: make_autoencoder(x.shape[1], **model, seed=start),
+        n_classes=0,
+        seed=derive_seed(seed, "method", wildcards.target),
+        work=work,
+        most_hours=most_hours,
+    )
+    table, _ = value_task(task, wildcards.method, None)
+    table.insert(0, "profile_id", split["profile_id"].to_numpy()[rows])
+    write_parquet(output.values, table)
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        main(snakemake.input, snakemake.output, snakemake.wildcards, **snakemake.params)

@@ -1,0 +1,53 @@
+import logging
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from dvgs import embedding
+
+
+class Network(torch.nn.Module):
+    """In the place of Inception-v3: mean colours of large images, then a last layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(3, 1000)
+
+    def forward(self, x):
+        assert x.shape[1:] == (3, 299, 299) and not self.training
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.fixture
+def torchvision(monkeypatch, tmp_path):
+    models = SimpleNamespace(inception_v3=lambda **_: Network())
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
+    monkeypatch.setitem(sys.modules, "torchvision.models", models)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints" / embedding.WEIGHTS
+
+
+def test_without_torchvision_the_log_says_pixels(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with caplog.at_level(logging.INFO, "dvgs"):
+        assert embedding.find_inception() is None
+    assert "pixels and a convolutional classifier, for torchvision is not installed" in caplog.text
+
+
+def test_without_weights_the_log_names_them(torchvision, caplog):
+    with caplog.at_level(logging.INFO, "dvgs"):
+        assert embedding.find_inception() is None
+    assert f"pixels and a convolutional classifier, for there is no {torchvision}" in caplog.text
+
+
+def test_embedding_is_what_the_last_layer_is_given(torchvision, caplog, rng):
+    torch.save(Network().state_dict(), torchvision)
+    with caplog.at_level(logging.INFO, "dvgs"):
+        model = embedding.find_inception()
+    assert "an Inception-v3 embedding" in caplog.text
+    images = rng.uniform(-1, 1, (3, 3, 1, 1)).astype(np.float32) * np.ones((1, 1, 32, 32), np.float32)
+    assert np.allclose(embedding.embed(model, images, torch.device("cpu")), images[:, :, 0, 0], atol=1e-6)
