@@ -54,6 +54,22 @@ def watch_queue(tell, seconds=30):
     threading.Thread(target=watch, daemon=True).start()
 
 
+def keep_asking(executor, seconds=5):
+    """Have the module of Snakemake's SLURM executor wait while slurmctld does not answer, as when it is restarted.
+
+    Before it looks for its jobs it asks how long SLURM remembers them. Without an answer it would ask sacct, and
+    where there is no accounting either, forget its jobs and never end (seen with version 2.8.0).
+    """
+    ask = executor.get_min_job_age
+
+    def patiently():
+        while (age := ask()) is None:
+            time.sleep(seconds)
+        return age
+
+    executor.get_min_job_age = patiently
+
+
 def _hopeless():
     command = ["squeue", "--me", "--noheader", "--states", "pending", "--format", "%i|%r|%Z|%k"]
     listed = subprocess.run(command, capture_output=True, text=True).stdout

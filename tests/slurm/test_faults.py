@@ -173,7 +173,7 @@ def test_restart_of_slurmctld(cluster, trained, same):
     os.kill(pid := int((cluster / "slurmctld.pid").read_text()), signal.SIGTERM)
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     resume(held)
-    time.sleep(5)  # some questions for the state of jobs go without an answer
+    time.sleep(30)  # questions for the state of jobs go without an answer
     subprocess.run(["slurmctld"], env=ENVIRONMENT | {"SLURM_CONF": str(cluster / "slurm.conf")}, check=True)
     status, out = end(command, trained)
     assert status == 0 and submitted(out) == ["score_shard"] * 2 and same(), out

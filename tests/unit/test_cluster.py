@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from dvgs.cluster import remedies
+from dvgs.cluster import keep_asking, remedies
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
 
@@ -39,6 +41,13 @@ def test_job_that_printed_nothing(tmp_path):
     assert remedies(log.format(tmp_path)) == []
     (remedy,) = remedies(log.format(tmp_path) + log.format(tmp_path / "elsewhere"))
     assert "file system that all nodes share" in str(remedy)
+
+
+def test_executor_waits_for_an_answer():
+    answers = iter([None, None, 300])
+    executor = SimpleNamespace(get_min_job_age=lambda: next(answers))
+    keep_asking(executor, seconds=0)
+    assert executor.get_min_job_age() == 300
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ sys.path.insert(0, str(HOME / "scripts"))
 import h5py
 
 from dvgs import runtime
-from dvgs.cluster import remedies, watch_queue
+from dvgs.cluster import keep_asking, remedies, watch_queue
 from dvgs.configuration import (
     NEEDED,
     check_config,
