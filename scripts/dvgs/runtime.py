@@ -21,9 +21,11 @@ DRAWS = 2  # trajectories of a target
 # of those with an APC.
 AT_QUANTILE, AT_NONE = 18, 2
 
-# Assumed of a large GPU: products of these sizes in float32, and the time in which the kernels of a step are launched.
-GPU_FLOPS, GPU_STEP = 30e12, 1e-3
+# Assumed of a large GPU: products of these sizes in float32, bytes of memory a second, and the time in which the kernels
+# of a step are launched.
+GPU_FLOPS, GPU_BYTES, GPU_STEP = 30e12, 1.5e12, 1e-3
 FLOPS = 6  # of a gradient, for every multiplication of the forward pass
+UPDATE_BYTES = 28  # that Adam reads and writes for a number
 
 STAGES = ("ingest", "compute_apc", "draw_split", "train_trajectory", "score_shard", "gather_values", "value_baselines",
           "trace_curve", "gather_curves", "compare_drug_targets", "correlate", "clean", "embed",
@@ -111,7 +113,8 @@ def seconds(rates, stage, work, jobs=1, threads=1, gpu=False):
         elif kind != "start":
             total += rate * work[kind]
     if gpu:
-        total += GPU_STEP * work["steps"] + FLOPS * 1e12 / GPU_FLOPS * (work.get("trained", 0) + work.get("scored", 0))
+        products, updated = work.get("trained", 0) + work.get("scored", 0), work.get("updated", 0)
+        total += GPU_STEP * work["steps"] + 1e12 * (FLOPS * products / GPU_FLOPS + UPDATE_BYTES * updated / GPU_BYTES)
     return total
 
 

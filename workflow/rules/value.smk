@@ -119,7 +119,9 @@ rule value_by_method:
     threads: config["threads"]
     resources:
         mem_mb=memory(3000, 3),
-        runtime=minutes(24 * 60),
+        runtime=lambda wildcards, attempt: int(
+            (15 + 60 * config["most_hours"]) * attempt
+        ),
     params:
         model=config["model"],
         most_hours=config["most_hours"],
