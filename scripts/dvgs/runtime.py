@@ -21,8 +21,8 @@ DRAWS = 2  # trajectories of a target
 # of those with an APC.
 AT_QUANTILE, AT_NONE = 18, 2
 
-# Assumed of a large GPU: products of these sizes in float32, bytes of memory a second, and the time in which the kernels
-# of a step are launched.
+# Assumed of a large GPU: products of these sizes in float32, bytes of memory in a second, and the time in which the
+# kernels of a step are launched.
 GPU_FLOPS, GPU_BYTES, GPU_STEP = 30e12, 1.5e12, 1e-3
 FLOPS = 6  # of a gradient, for every multiplication of the forward pass
 UPDATE_BYTES = 28  # that Adam reads and writes for a number

@@ -203,12 +203,9 @@ def show_plans():
     print("\nHours of a whole run with published settings and two targets, by the model. CPUs: eight threads a job, as")
     print("many jobs at once as a stage has. GPUs: one a job for training and scoring, scoring in a shard for each.")
     speed, rate, launch = runtime.GPU_FLOPS / 1e12, runtime.GPU_BYTES / 1e12, 1000 * runtime.GPU_STEP
-    print(
-        f"ASSUMED of a GPU, not measured: {speed:.0f} TFLOP/s, {rate:g} TB/s, {launch:g} ms to launch a step. Of CPUs:"
-    )
-    print(
-        f"each thread but a job's first adds {runtime.THREAD:g} of it. Perturbagens are as many a profile as in LINCS 2020."
-    )
+    print(f"ASSUMED of a GPU, not measured: {speed:.0f} TFLOP/s, {rate:g} TB/s, {launch:g} ms to launch a step.")
+    print(f"Assumed of a job's threads: each beyond the first adds {runtime.THREAD:g} of its speed; of ten million")
+    print("profiles: perturbagens in proportion to LINCS 2020.")
     for n, genes in ((N_SIGNATURES, N_GENES), (N_SIGNATURES, N_ALL_GENES), (10_000_000, N_GENES)):
         matrix = 4e-9 * n * genes
         read = {"ingest": matrix, "compute_apc": matrix * N_REPLICATES / N_SIGNATURES, "": 4e-9 * n * N_GENES}
