@@ -20,10 +20,10 @@ def main(input, output):
     if not input.detection:
         raise InputError("run_times", "studies", "none is finished", "run snakemake studies first")
     table = compare(read(input.detection), read(input.seconds))
-    write_csv(output.table, table.round(4))
+    write_csv(output.table, table.map(lambda x: float(f"{x:.4g}") if isinstance(x, float) else x))
     with written_whole(output.picture) as partial:
         partial.write_text(to_svg(run_time_figure(table)))
-    for line in table.round(3).to_string(index=False).splitlines():
+    for line in table.to_string(index=False, float_format="{:.3g}".format).splitlines():
         logger.info(line)
 
 

@@ -19,7 +19,9 @@ def grid_figure(table, effects, title):
     table: of hyperparameters.find_by_grid; effects: of hyperparameters.effects.
     """
     figure = Figure(figsize=(WIDE, 4.8), layout="constrained")
-    first, *panels = figure.subplots(2, 4, sharey=True).flat
+    first, *panels = figure.subplots(2, 4).flat
+    for panel in panels[1:]:
+        panel.sharey(panels[0])
     settings = [table.loc[table["similarity"] == similarity, "auroc"] for similarity in SIMILARITIES]
     boxes = first.boxplot(settings, whis=(0, 100), patch_artist=True, medianprops={"color": "black"})
     for box, colour in zip(boxes["boxes"], SIMILARITY_COLOURS.values(), strict=True):
