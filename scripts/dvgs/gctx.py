@@ -37,6 +37,8 @@ class GctxFile(Matrix):
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise self.error(_why_closed(error), "fetch or copy the file again") from error
+        if hasattr(os, "posix_fadvise"):  # the system then reads further ahead
+            os.posix_fadvise(self._file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def close(self):
         self._file.close()
@@ -70,7 +72,6 @@ class GctxFile(Matrix):
         return pd.DataFrame(fields, index=pd.Index(ids, name="id"))
 
     def _read(self, rows, genes):
-        self._fetch_ahead(rows[-1] + 1, len(rows))
         height, width = self._tile
         order = np.argsort(genes)
         sorted_genes, found = genes[order], np.empty((len(rows), len(genes)), self._matrix.dtype)
@@ -93,13 +94,6 @@ class GctxFile(Matrix):
         tile = self._buffer[: height * width].reshape(height, width)
         self._matrix.read_direct(tile, np.s_[top : top + height, left : left + width])
         return tile
-
-    def _fetch_ahead(self, first, n):
-        """Let the system read the next block while this one is worked on."""
-        if self._matrix.chunks is None and hasattr(os, "posix_fadvise"):
-            width = self._matrix.dtype.itemsize * self.shape[1]
-            start = self._matrix.id.get_offset() + first * width
-            os.posix_fadvise(self._file.id.get_vfd_handle(), start, n * width, os.POSIX_FADV_WILLNEED)
 
 
 def _tile(matrix):
