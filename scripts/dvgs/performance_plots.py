@@ -1,6 +1,7 @@
 """The pictures of what settings, size and time do to DVGS."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -9,6 +10,7 @@ from dvgs.values import SIMILARITIES
 
 SIMILARITY_COLOURS = dict(zip(SIMILARITIES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True))
 MARKERS = "osD^vP*Xh"
+PLAIN = "{x:g}"  # powers of ten on logarithmic axes, which matplotlib would write in TeX
 AUROCS = [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
@@ -30,6 +32,7 @@ def grid_figure(table, effects, title):
     first.set_title("similarity, all settings")
     single = effects[effects["among"].isin(SIMILARITIES)]
     for panel, (factor, part) in zip(panels, single.groupby("factor", sort=False), strict=True):
+        part = part.sort_values("level", key=lambda level: pd.to_numeric(level, errors="coerce"), kind="stable")
         for k, (similarity, line) in enumerate(part.groupby("among", sort=False)):
             x = np.arange(len(line)) + 0.06 * (k - 1.5)
             colour = SIMILARITY_COLOURS[similarity]
@@ -64,6 +67,9 @@ def scalability_figure(table, quality, title):
     x = np.array([median.columns.min(), largest])
     by_source.plot(x, median.iloc[0, -1] * x / largest, ":", color="black", linewidth=1, label="linear")
     by_source.set(xscale="log", yscale="log", xlabel="samples of the source", ylabel="seconds")
+    for axis in (by_source.xaxis, by_source.yaxis):
+        axis.set_major_formatter(PLAIN)
+        axis.set_minor_formatter("")
     by_source.legend()
     by_every.plot(median.index, median[largest], color=COLOURS["dvgs"], marker="o", markersize=3)
     ideal = median[largest].iloc[0] * median.index[0] / median.index.to_numpy()
@@ -105,6 +111,7 @@ def run_time_figure(table):
             panel.plot(row.seconds, row.auroc, markers[row.method], color=colour, markersize=6)
         panel.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
         panel.set(xscale="log", title=study.replace("_", " "), xlabel="seconds of valuation")
+        panel.xaxis.set_major_formatter(PLAIN)
     for panel in panels.flat[len(studies) :]:
         panel.set_axis_off()
     for panel in panels[:, 0]:
