@@ -19,7 +19,8 @@ GPU = {"gpu": 1, "slurm_partition": "gpu"}
 @pytest.fixture(scope="module")
 def finished(cluster, tmp_path_factory):
     """The folder of a whole run with GPUs for training; side_by_side has what squeue said while most shards ran."""
-    folder = checkout(tmp_path_factory.mktemp("cluster"), rules={"train_trajectory": GPU, "trace_curve": GPU})
+    rules = {"train_trajectory": GPU, "trace_curve": GPU, "score_shard": {"mem_mb": 9000}}  # of 16,000: one on a node
+    folder = checkout(tmp_path_factory.mktemp("cluster"), rules=rules)
     command, side_by_side = start(folder), []
     while command.poll() is None:
         side_by_side = max(side_by_side, running("score_shard"), key=len)
