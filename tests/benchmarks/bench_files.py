@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import h5py
 import numpy as np
 import pandas as pd
-import torch
 from bench import line, status
 from cmapPy.pandasGEXpress.parse import parse
 
@@ -30,7 +29,6 @@ from dvgs.tables import explode_replicates
 N_GENES, N_LANDMARKS = 12_328, 978
 LAYOUTS = {"contiguous": {}, "chunked": {"chunks": (262, 1000)}}  # as GCTX writers do
 REPLICATES = 3
-CPU = torch.device("cpu")
 
 
 def write(path, n, n_genes, **layout):
