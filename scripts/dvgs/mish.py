@@ -35,6 +35,7 @@ class _Mish(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)  # no zeros for what cannot be differentiated
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])
 

@@ -65,9 +65,31 @@ def make_image_classifier(n_classes, seed):
 
 
 def reconstruction_loss(prediction, y):
-    """Mean squared error of every profile over its genes, (n,)."""
-    # The backward pass of a norm is one product; that of mse_loss and its mean goes over the genes three times.
-    return torch.linalg.vector_norm(prediction - y, dim=1).square() / y.shape[1]
+    """Mean squared error of every profile over its genes, (n,). It can be differentiated once, for the prediction."""
+    return _SquaredError.apply(prediction, y)[0]
+
+
+class _SquaredError(torch.autograd.Function):
+    """One walk over the genes backward, where torch takes three for a norm and for mse_loss and its mean."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(prediction, y):
+        difference = prediction - y
+        return torch.linalg.vector_norm(difference, dim=1).square() / y.shape[1], difference
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)  # no zeros for what cannot be differentiated
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient, _):
+        (difference,) = ctx.saved_tensors
+        return difference * (gradient * (2 / difference.shape[1]))[:, None], None
 
 
 class PerturbationModel(nn.Module):

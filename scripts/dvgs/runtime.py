@@ -34,6 +34,7 @@ ONCE = ("ingest", "compute_apc", "embed", "write_report")  # all other stages on
 ON_GPU = ("train_trajectory", "score_shard", "trace_curve", "compare_drug_targets", "clean")
 DIVIDED = ("trained", "scored", "updated")  # kinds of work that threads share, or that a GPU does
 THREAD = 0.5  # of the first thread's speed each further one is taken to add: assumed, and cautious
+PLENTY = 10**6  # cores, more than a run makes use of
 
 
 def work(stage, config, profiles, genes, gigabytes, target=None):
@@ -132,21 +133,21 @@ def read_rates():
     return yaml.safe_load(RATES.read_text())
 
 
-def plan(config, profiles, genes, gigabytes, gpus):
-    """The whole run on a cluster with so many GPUs and with CPUs enough: {stage: hours until all its jobs are done}.
+def plan(config, profiles, genes, gigabytes, gpus=0, cores=PLENTY):
+    """The whole run: {stage: hours until all its jobs are done}.
 
-    gigabytes: {stage: GB of input} of the stages that read a release, "" for all others. Stages follow one another;
-    the jobs of a stage, over all targets, share the GPUs. Without GPUs each has the threads that the config says.
+    gigabytes: {stage: GB of input} of the stages that read a release, "" for all others. Stages follow one another.
+    The jobs of a stage, over all targets, share the GPUs or cores; without GPUs a job has the threads that the config
+    says, no more than there are cores.
     """
     hours = {}
+    threads = min(config["threads"], cores)
     for stage in STAGES:
         targets = [None] if stage in ONCE else list(config["targets"])
         gpu = gpus > 0 and stage in ON_GPU
         read = gigabytes.get(stage, gigabytes[""])
-        lengths = [
-            job_seconds(stage, config, profiles, genes, read, target, config["threads"], gpu) for target in targets
-        ]
+        lengths = [job_seconds(stage, config, profiles, genes, read, target, threads, gpu) for target in targets]
         n_jobs = len(targets) * round(1 / largest_share(stage, config, profiles))
-        rounds = ceil(n_jobs / gpus) if gpu else 1
+        rounds = max(1, ceil(n_jobs / (gpus if gpu else cores // threads)))
         hours[stage] = max(lengths) * rounds / 3600
     return hours

@@ -200,8 +200,8 @@ def show_plans():
     """What the model says of whole runs with published settings and two targets."""
     config = {"compendium": "full", "threads": 8, "targets": {"general": {}, "high_apc": {}}}
     check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
-    print("\nHours of a whole run with published settings and two targets, by the model. CPUs: eight threads a job, as")
-    print("many jobs at once as a stage has. GPUs: one a job for training and scoring, scoring in a shard for each.")
+    print("\nHours of a whole run with published settings and two targets, by the model. Cores: of one machine of this")
+    print("kind, at most eight threads a job. GPUs: one a job for training and scoring, CPUs enough.")
     speed, rate, launch = runtime.GPU_FLOPS / 1e12, runtime.GPU_BYTES / 1e12, 1000 * runtime.GPU_STEP
     print(f"ASSUMED of a GPU, not measured: {speed:.0f} TFLOP/s, {rate:g} TB/s, {launch:g} ms to launch a step.")
     print(f"Assumed of a job's threads: each beyond the first adds {runtime.THREAD:g} of its speed; of ten million")
@@ -210,13 +210,17 @@ def show_plans():
         matrix = 4e-9 * n * genes
         read = {"ingest": matrix, "compute_apc": matrix * N_REPLICATES / N_SIGNATURES, "": 4e-9 * n * N_GENES}
         plans = {}
-        for gpus in (0, 1, 8, 64):
-            config["score"]["shards"], config["curves"]["shards"] = max(4, gpus), config["curves"]["replicates"]
-            plans[gpus] = runtime.plan(config, n, N_GENES, read, gpus)
+        config["curves"]["shards"] = config["curves"]["replicates"]
+        for cores in (1, 8, 32):
+            config["score"]["shards"] = 4
+            plans[f"{cores} core" + "s" * (cores > 1)] = runtime.plan(config, n, N_GENES, read, cores=cores)
+        for gpus in (1, 8, 64):
+            config["score"]["shards"] = max(4, gpus)
+            plans[f"{gpus} GPU" + "s" * (gpus > 1)] = runtime.plan(config, n, N_GENES, read, gpus)
         table = pd.DataFrame(plans)
         table = pd.concat([table[table.max(axis=1) >= 0.05], table.sum().rename("all").to_frame().T])
         print(f"\n{n:,} profiles, {genes:,} genes in the files, {N_GENES} used")
-        print(f"{'stage':<22}" + "".join(f"{f'{gpus} GPUs' if gpus else 'CPUs':>10}" for gpus in plans))
+        print(f"{'stage':<22}" + "".join(f"{name:>10}" for name in plans))
         for stage, hours in table.iterrows():
             print(f"{stage:<22}" + "".join(f"{value:>10.1f}" for value in hours))
 

@@ -63,8 +63,8 @@ def test_largest_shard(n, shards):
 
 
 def test_time_grows_with_what_is_to_be_done():
-    def hours(profiles=N, gpus=0, **settings):
-        return runtime.plan(make_config(**settings), profiles, GENES, {"": GB * profiles / N}, gpus)
+    def hours(profiles=N, gpus=0, cores=runtime.PLENTY, **settings):
+        return runtime.plan(make_config(**settings), profiles, GENES, {"": GB * profiles / N}, gpus, cores)
 
     once = hours()
     assert all(hours(2 * N)[stage] >= once[stage] for stage in runtime.STAGES)
@@ -84,6 +84,9 @@ def test_time_grows_with_what_is_to_be_done():
         assert on_gpus[0][stage] >= on_gpus[1][stage] >= on_gpus[2][stage]
     assert on_gpus[0]["score_shard"] == pytest.approx(8 * on_gpus[1]["score_shard"])
     assert on_gpus[1]["trace_curve"] == on_gpus[2]["trace_curve"]  # three replicates of two targets, a job each
+    assert hours(cores=2)["score_shard"] == pytest.approx(8 * once["score_shard"] / 2)  # four shards of two targets
+    assert hours(cores=1, threads=8)["score_shard"] == hours(cores=1)["score_shard"]
+    assert hours(cores=1)["ingest"] == hours(cores=32)["ingest"] == once["ingest"]
 
 
 def test_rates_are_of_all_stages_and_of_work_that_they_do():
