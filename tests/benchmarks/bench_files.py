@@ -158,7 +158,7 @@ def bench_apc(folder, n):
                 found["loop"] = np.array(apc)
 
         for where in ("memory", "disk"):
-            fast, slow, more = seconds_from(where, [ours, loop, whole], path, folder / "none", 2)
+            fast, slow, more = seconds_from(where, [ours, loop, whole], path, folder / "none")
             figure = f"{slow / fast:.1f}x ({1e6 * fast / n:.0f} and {1e6 * slow / n:.0f} us)"
             what = f"APC of {n:,} signatures, from {where}: a loop with np.corrcoef / ours"
             line(what, figure, ">= 20x", slow / fast >= 20)
