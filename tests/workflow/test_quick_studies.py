@@ -2,9 +2,11 @@
 
 import pandas as pd
 
+from .conftest import SMALL
+
 
 def test_quick_preset_finds_faults(snakemake, real_data, tmp_path):
-    done = snakemake(tmp_path, {"compendium": "quick", "studies": {"directory": str(real_data)}}, "--", "studies")
+    done = snakemake(tmp_path, SMALL | {"studies": {"directory": str(real_data)}}, "--", "studies")
     assert done.returncode == 0, done.stdout + done.stderr
 
     def auroc(study):
