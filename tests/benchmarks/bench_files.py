@@ -101,15 +101,12 @@ def bench_ingest(folder, n):
             ours, *others, plain = seconds_from(where, [*runs, partial(by_plain_read, path)], path, output)
             for (name, (_, wanted)), taken in zip(ways.items(), others, strict=True):
                 figure = f"{taken / ours:.1f}x ({1e6 * ours / n:.0f} and {1e6 * taken / n:.0f} us)"
-                judged = layout == "chunked"
+                judged = layout == "chunked" and where == "memory"  # from a disk no reading can be faster than the disk
                 line(f"{layout}, from {where}: {name} / ingest, landmarks of a profile of {N_GENES:,}", figure,
                      *judged * (f">= {wanted}x", taken / ours >= wanted))  # fmt: skip
-            ratio = ours / plain
-            what = (
-                f"{layout}, from {where}: ingest / a plain read of the file ({n * N_GENES * 4 / plain / 1e6:,.0f} MB/s)"
-            )
-            judged = layout == "contiguous" and where == "disk"
-            line(what, f"{ratio:.2f}x", *judged * ("<= 1.5x", ratio <= 1.5))
+            ratio, rate = ours / plain, n * N_GENES * 4 / plain / 1e6
+            what = f"{layout}, from {where}: ingest / a plain read of the file ({rate:,.0f} MB/s)"
+            line(what, f"{ratio:.2f}x", *(where == "disk") * ("<= 1.5x", ratio <= 1.5))
         need = {share: in_fresh_process("--memory-of", str(path), "--share", str(share)) for share in (0.25, 1)}
         figure = f"{need[0.25]:.0f} and {need[1]:.0f} MiB"
         line(f"{layout}: memory of ingest above the interpreter, a quarter and all", figure, "< 300 MiB", need[1] < 300)

@@ -8,7 +8,11 @@ import time
 
 import pandas as pd
 import pytest
+import yaml
 from conftest import ROOT
+
+from dvgs import runtime
+from dvgs.configuration import check_config
 
 from .conftest import ENVIRONMENT, RESULTS, change_profile, checkout, end, place, run, running, start, submitted
 
@@ -110,3 +114,19 @@ def test_lincs_is_a_few_hundred_jobs_at_most(tmp_path):
     plan = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert plan.returncode == 0, plan.stderr
     assert 20 < int(re.search(r"total +(\d+)", plan.stdout + plan.stderr)[1]) < 300
+
+
+def test_no_job_of_lincs_is_much_shorter_than_a_minute():
+    """By the model of the run time, those that go to SLURM."""
+    config = yaml.safe_load((ROOT / "config/lincs2020.yaml").read_text())
+    check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+    local = re.search(r"localrules:\n((?: +\w+,\n)+)", (ROOT / "workflow/Snakefile").read_text())[1]
+    sent = set(runtime.STAGES) - {name.strip(" ,") for name in local.splitlines()}
+    assert len(sent) == len(runtime.STAGES) - 4
+    gigabytes = {"ingest": 35.5, "compute_apc": 89, "": 2.8}
+    short = {
+        stage: seconds
+        for stage in sent
+        if (seconds := runtime.job_seconds(stage, config, 720_216, 978, gigabytes.get(stage, gigabytes[""]))) < 45
+    }
+    assert not short

@@ -4,7 +4,7 @@ rule trace_curve:
         split=rules.draw_split.output.split,
         scaling=rules.draw_split.output.scaling,
         values=rules.gather_values.output.values,
-        baselines=rules.value_baselines.output.baselines,
+        baselines=BASELINES,
     output:
         curves=f"{RESULTS}/{{target}}/curves/{{shard}}.csv",
     log:

@@ -16,6 +16,7 @@ for name, source in DOWNLOADS.items():
                 f"{BENCHMARKS}/download_{name}.tsv"
             conda:
                 "../../envs/dvgs.yaml"
+            localrule: True  # the nodes of many clusters have no network
             threads: 1
             resources:
                 mem_mb=memory(500),

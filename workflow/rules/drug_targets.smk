@@ -6,7 +6,7 @@ if "compoundinfo" in INPUT:
             signatures=rules.ingest.output.signatures,
             scaling=rules.draw_split.output.scaling,
             values=rules.gather_values.output.values,
-            baselines=rules.value_baselines.output.baselines,
+            baselines=BASELINES,
         output:
             table=report(
                 f"{RESULTS}/{{target}}/drug_targets.csv",

@@ -39,7 +39,7 @@ if SIMULATED:
             ),
             signatures=rules.ingest.output.signatures,
             values=rules.gather_values.output.values,
-            baselines=rules.value_baselines.output.baselines,
+            baselines=BASELINES,
         output:
             truth=report(
                 f"{RESULTS}/{{target}}/truth.csv",
