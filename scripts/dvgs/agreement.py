@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy import stats
-from scipy.linalg.blas import daxpy
+from scipy.linalg.blas import daxpy, dger
 
 PART = 256  # profiles worked on at a time, so that float64 copies of them stay in cache
 RANKED = 4096  # members of whole groups whose ranks are read at once
@@ -10,10 +10,9 @@ RANKED = 4096  # members of whole groups whose ranks are read at once
 
 def centre(values):
     """Rows centred, float64, and one over their norms: 0 for a row without variance, NaN for one that is not finite."""
-    centred = values.astype(np.float64)
+    centred = values.astype(np.float64, order="C")
     mean = centred @ np.full(values.shape[1], 1 / values.shape[1])
-    with np.errstate(invalid="ignore"):
-        centred -= mean[:, None]
+    dger(-1, np.ones(values.shape[1]), mean, a=centred.T, overwrite_a=True)  # in place, and sooner than by numpy
     norm = np.sqrt(np.vecdot(centred, centred))
     constant = norm <= 1e-7 * np.abs(mean)  # what is left are rounding errors of the mean
     return centred, np.divide(1, norm, out=np.where(constant, 0.0, np.nan), where=~constant & np.isfinite(norm))

@@ -35,13 +35,14 @@ def slow_apc(profiles):
     return np.mean([np.corrcoef(a, b)[0, 1] for a, b in combinations(profiles.astype(np.float64), 2)])
 
 
-def test_average_pearson_is_the_mean_over_pairs(rng):
+@pytest.mark.parametrize("order", ["C", "F"])  # in memory
+def test_average_pearson_is_the_mean_over_pairs(rng, order):
     x = (rng.normal(size=(40, 30)) + rng.normal(size=30) + 1000).astype(np.float32)
     row, group = [], []
     for g, size in enumerate([2, 3, 7, 12, 1]):  # groups that share profiles, too
         row += rng.choice(40, size, replace=False).tolist()
         group += [g] * size
-    blocks = [(np.arange(s, min(s + 9, 40)), x[s : s + 9]) for s in range(0, 40, 9)]
+    blocks = [(np.arange(s, min(s + 9, 40)), x[s : s + 9].copy(order)) for s in range(0, 40, 9)]
     sums = GroupSums(blocks, np.array(row), np.array(group), 5, 30)
     apc = sums.means()
     expected = [slow_apc(x[[r for r, k in zip(row, group, strict=True) if k == g]]) for g in range(4)]
