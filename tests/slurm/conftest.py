@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -107,8 +108,13 @@ def change_profile(folder, defaults=(), rules=(), **settings):
 
 def start(folder, *arguments):
     """The user's command, begun; what it prints goes to out.txt."""
+    def hear():  # a shell that runs the tests in the background has had them ignore Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     with open(folder / "out.txt", "w") as out:
-        return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out)
+        return subprocess.Popen(
+            [*COMMAND, *arguments], cwd=folder, env=ENVIRONMENT, stdout=out, stderr=out, preexec_fn=hear
+        )
 
 
 def end(command, folder, seconds=600):
