@@ -108,6 +108,7 @@ def change_profile(folder, defaults=(), rules=(), **settings):
 
 def start(folder, *arguments):
     """The user's command, begun; what it prints goes to out.txt."""
+
     def hear():  # a shell that runs the tests in the background has had them ignore Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
