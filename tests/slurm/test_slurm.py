@@ -66,8 +66,8 @@ def test_values_are_those_of_a_local_run(finished, tmp_path):
 
 def test_every_job_is_submitted_once_and_a_second_run_has_none(finished):
     jobs = submitted((finished / "out.txt").read_text())
-    assert len(jobs) == 12 and jobs.count("score_shard") == 2 and len(set(jobs)) == 11
-    assert not {"gather_values", "gather_curves", "default"} & set(jobs)
+    assert len(jobs) == 10 and jobs.count("score_shard") == 2 and len(set(jobs)) == 9
+    assert not {"draw_split", "gather_values", "gather_curves", "write_report", "default"} & set(jobs)
     status, out = run(finished)
     assert status == 0 and "Nothing to be done" in out
 
