@@ -104,7 +104,9 @@ def test_presets(preset):
         assert studies["adult_noise"]["methods"]["dvgs"] == {"restarts": 10}
 
 
-@pytest.mark.parametrize("preset", ["classes", "slow", "images", "l1000", "l1000_small"])
+@pytest.mark.parametrize(
+    "preset", ["classes", "slow_adult", "slow_blog", "images", "images_noise", "l1000", "l1000_small"]
+)
 def test_presets_for_two_cores_take_less_than_the_published(preset):
     full = read_studies(ROOT / "config/studies.yaml", "full", SCHEMA)
     for name, study in read_studies(ROOT / "config/studies_two_cores.yaml", preset, SCHEMA).items():
