@@ -14,9 +14,9 @@ for name, source in DOWNLOADS.items():
                 f"{LOGS}/download_{name}.log",
             benchmark:
                 f"{BENCHMARKS}/download_{name}.tsv"
+            localrule: True  # the nodes of many clusters have no network
             conda:
                 "../../envs/dvgs.yaml"
-            localrule: True  # the nodes of many clusters have no network
             threads: 1
             resources:
                 mem_mb=memory(500),
