@@ -59,7 +59,7 @@ def test_demo_is_the_same_as_locally(cluster, tmp_path):
         such = table[table["rule"].isin(names)]
         print(f"{where:<8}{len(table):>6}{sent.sum() if where == 'SLURM' else 0:>10}{seconds[where]:>9.0f}"
               f"{table['own'].sum():>10.0f}{such['overhead'].mean():>22.1f} s")  # fmt: skip
-    assert sent.sum() > 15 and sent.sum() == tables["local"]["rule"].isin(names).sum()
+    assert sent.sum() == 19 and sent.sum() == tables["local"]["rule"].isin(names).sum()
 
     files = [path.relative_to(folders["local"]) for path in (folders["local"] / "results").rglob("*") if path.is_file()]
     assert sum(path.name == "values.parquet" for path in files) == 2 and len(files) > 40
