@@ -33,9 +33,7 @@ class Captured:
             graph = _Graph(self._engine, x, y, target_gradient)
             found = graph(x, y, target_gradient)
         except RuntimeError as error:
-            torch.cuda.set_stream(stream)  # where a capture that failed does not return by itself
-            torch.cuda.synchronize()
-            logger.info("launches are not captured: %s", str(error).splitlines()[0])
+            _say_not_captured(stream, error)
             self._works = False
             return expected
         self._works = all(torch.allclose(found[name], expected[name], 1e-4, 1e-6) for name in expected)
@@ -47,19 +45,17 @@ class Captured:
 
 class _Graph:
     def __init__(self, engine, x, y, target_gradient):
+        self._engine = engine
         self._x = x.clone()
         self._y = self._x if y is x else y.clone()
         self._gradient = [g.clone() for g in target_gradient]
+        self._squared = engine.squared_norm(target_gradient)
         self._last = target_gradient
-        stream = torch.cuda.Stream()  # capture wants what it captures to have run on another stream
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                engine(self._x, self._y, self._gradient)
-        torch.cuda.current_stream().wait_stream(stream)
+        _on_another_stream(lambda: engine(self._x, self._y, self._gradient, self._squared))
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._found = engine(self._x, self._y, self._gradient)
+            found = engine(self._x, self._y, self._gradient, self._squared)
+            self._names, self._found = list(found), torch.stack(list(found.values()))
 
     def __call__(self, x, y, target_gradient):
         self._x.copy_(x)
@@ -68,6 +64,59 @@ class _Graph:
         if target_gradient is not self._last:  # once a step, not once a chunk
             for kept, g in zip(self._gradient, target_gradient, strict=True):
                 kept.copy_(g)
+            self._squared.copy_(self._engine.squared_norm(target_gradient))
             self._last = target_gradient
         self._graph.replay()
-        return {name: value.clone() for name, value in self._found.items()}
+        return dict(zip(self._names, self._found.clone(), strict=True))
+
+
+class Repeated:
+    """A step without arguments on CUDA, called many times: launched as usual at first, then captured and replayed.
+
+    What it reads and writes must stay where it is. Where it cannot be captured it is launched every time.
+    """
+
+    LAUNCHED = 3  # captured work has to have run before
+
+    _pool = _newest = None  # the graphs of one process share their memory, which lives as long as one of them does
+
+    def __init__(self, step):
+        self._step, self._done, self._graph, self._works = step, 0, None, True
+
+    def __call__(self):
+        if self._graph:
+            self._graph.replay()
+        elif not self._works or self._done < self.LAUNCHED:
+            self._done += 1
+            _on_another_stream(self._step)
+        else:
+            self._capture()
+
+    def _capture(self):
+        stream, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
+        Repeated._pool = Repeated._pool or torch.cuda.graph_pool_handle()
+        try:
+            with torch.cuda.graph(graph, pool=Repeated._pool):
+                self._step()
+        except RuntimeError as error:
+            self._works = False
+            _say_not_captured(stream, error)
+            self._step()
+        else:
+            self._graph = Repeated._newest = graph
+            graph.replay()
+
+
+def _on_another_stream(step):
+    """Capture wants what it captures to have run on another stream."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.current_stream().wait_stream(stream)
+
+
+def _say_not_captured(stream, error):
+    torch.cuda.set_stream(stream)  # where a capture that failed does not return by itself
+    torch.cuda.synchronize()
+    logger.info("launches are not captured: %s", str(error).splitlines()[0])

@@ -7,7 +7,7 @@ import torch
 from dvgs.errors import InputError
 from dvgs.jobs import duration, logger
 from dvgs.seeds import derive_seed
-from dvgs.together import fit_together, group_size
+from dvgs.together import group_size, predict_together
 
 TRIED = 512, 3  # rows and steps by which a training is timed
 
@@ -18,11 +18,12 @@ def utilities(task, coalitions, *, steps, batch_size, learning_rate):
     coalitions: lists of positions in the source, trained together; none is empty. All trainings start from the same
     weights and have the same seed, so that a utility is a function of the coalition.
     """
-    models = [task.start() for _ in coalitions]
-    seeds = [derive_seed(task.seed, "coalition")] * len(models)
+    x, y = task.target
     training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    fit_together(models, task.loss, *task.source, coalitions, **training, seeds=seeds)
-    return [task.score(model, *task.target) for model in models]
+    training["seeds"] = [derive_seed(task.seed, "coalition")] * len(coalitions)
+    predictions = predict_together(task.start(), task.loss, *task.source, coalitions, x, **training)
+    y = y.cpu()
+    return [task.quality(prediction, y) for prediction in torch.stack(predictions).cpu()]
 
 
 def at_once(task, batch_size):
@@ -40,9 +41,9 @@ def check_hours(task, method, n_trainings, *, steps, batch_size, together=1):
     seconds = []
     for _ in range(2):  # the first also warms up
         started = time.perf_counter()
-        models, own = [task.start() for _ in range(together)], [torch.arange(rows)] * together
+        own = [torch.arange(rows)] * together
         training = {"steps": few, "batch_size": rows, "learning_rate": 1e-4, "seeds": [0] * together}
-        fit_together(models, task.loss, x, y, own, **training)
+        predict_together(task.start(), task.loss, x, y, own, task.target[0], **training)
         if x.is_cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)

@@ -74,12 +74,16 @@ class GradientSimilarity:
         """After a call: whether calls on as many samples do the same: no random numbers, no gradients formed."""
         return not (self._draws or self._formed)
 
-    def __call__(self, x, y, target_gradient):
-        """As `similarity`."""
-        gradient_of = self._by_parameter(target_gradient)
-        losses, dot, squared = self._sums(x, y, gradient_of)
-        target_squared = sum(torch.linalg.vector_norm(g).square() for g in gradient_of.values())
+    def __call__(self, x, y, target_gradient, target_squared=None):
+        """As `similarity`. target_squared: what `squared_norm` gives for this target, where that is known already."""
+        losses, dot, squared = self._sums(x, y, self._by_parameter(target_gradient))
+        if target_squared is None:
+            target_squared = self.squared_norm(target_gradient)
         return _similarities(dot, squared, target_squared) | {"loss": losses}
+
+    def squared_norm(self, target_gradient):
+        """Of a target gradient, over the parameters that are compared; a scalar."""
+        return sum(torch.linalg.vector_norm(g).square() for g in self._by_parameter(target_gradient).values())
 
     def _by_parameter(self, target_gradient):
         parameters = list(self._model.parameters())

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-SLAB = 1 << 22  # numbers held at once where positions are unfolded: 16 MiB, about a cache
+# Numbers held at once where positions are unfolded: 16 MiB, about a cache; on a GPU what keeps it busy.
+SLAB = {"cpu": 1 << 22, "cuda": 1 << 26}
 
 
 def rule_for(layer):
@@ -156,9 +157,10 @@ def _weight(positions, n, target):
     if target is None:
         return 0, 0
     groups, o, i = target.shape
-    s = positions(slice(0, 1))[0].shape[2]
+    first, _ = positions(slice(0, 1))
+    s, slab = first.shape[2], SLAB.get(first.device.type, SLAB["cpu"])
     by_gram = s * (i + o) <= i * o
-    rows = max(1, SLAB // (groups * (s * (i + o) + (s * s if by_gram else i * o))))
+    rows = max(1, slab // (groups * (s * (i + o) + (s * s if by_gram else i * o))))
     found = []
     for start in range(0, n, rows):
         inner, outer = positions(slice(start, start + rows))

@@ -2,7 +2,7 @@
 
 A job takes the time of its start and, for every kind of work that its stage does, a rate times the amount. The rates,
 of one CPU thread, are measured by `make rates` on small synthetic releases and stand in rates.yaml; `make rehearse`
-shows beside what it measures what they foretold. No GPU has been measured: what one does is assumed, below.
+shows beside what it measures what they foretold. What a GPU does stands below.
 """
 
 from functools import cache
@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 RATES = Path(__file__).with_name("rates.yaml")
-BLOCK, CHUNK = 8192, 2048  # profiles of scoring that are never divided among shards, and that one call takes
+BLOCK = {False: 8192, True: 32768}  # profiles of scoring that are never divided among shards, without and with a GPU
 LAID_OUT = 50_000  # profiles that UMAP takes at most
 PERTURBAGENS = 33_000 / 720_216  # a profile, in LINCS 2020
 DRAWS = 2  # trajectories of a target
@@ -21,9 +21,10 @@ DRAWS = 2  # trajectories of a target
 # of those with an APC.
 AT_QUANTILE, AT_NONE = 18, 2
 
-# Assumed of a large GPU: products of these sizes in float32, bytes of memory in a second, and the time in which the
-# kernels of a step are launched.
-GPU_FLOPS, GPU_BYTES, GPU_STEP = 30e12, 1.5e12, 1e-3
+# Of a large GPU: operations in a second of scoring in float32, and the time in which the kernels of a training step are
+# launched (docs/benchmarks.md); of its memory, bytes in a second of Adam, assumed.
+GPU_FLOPS, GPU_STEP, GPU_BYTES = 30e12, 2.5e-3, 1.5e12
+STACKED = 8  # models of filter curves that a GPU trains at once, at least (dvgs.together)
 FLOPS = 6  # of a gradient, for every multiplication of the forward pass
 UPDATE_BYTES = 28  # that Adam reads and writes for a number
 
@@ -57,10 +58,11 @@ def work(stage, config, profiles, genes, gigabytes, target=None):
         trained = DRAWS * steps * min(n_target, config["trajectory"]["batch_size"]) * products / 1e12
         return {"trained": trained, "steps": DRAWS * steps, "written": DRAWS * rows * products * 8 / 1e9}
     if stage == "score_shard":
-        return {"scored": profiles * rows * products / 1e12, "steps": rows * ceil(profiles / CHUNK)}
+        return {"scored": profiles * rows * products / 1e12}
     if stage == "trace_curve":
         trainings = AT_NONE + AT_QUANTILE * n_quantiles(curves)
-        return training(trainings * curves["replicates"] * curves["epochs"], products, curves["batch_size"])
+        found = training(trainings * curves["replicates"] * curves["epochs"], products, curves["batch_size"])
+        return found | {"steps": found["steps"] / STACKED}
     if stage == "compare_drug_targets":
         trainings = 1 + len(drugs["methods"]) * n_quantiles(drugs)
         network = multiplications(2 * drugs["embedding"] + 2, *drugs["hidden"], genes)
@@ -97,10 +99,10 @@ def trajectory_length(config, target):
     return n, trajectory["restarts"] * steps, trajectory["restarts"] * ceil(steps / trajectory["every"])
 
 
-def largest_share(stage, config, profiles):
+def largest_share(stage, config, profiles, gpu=False):
     """The share of a stage's work for a target that falls to the job that has most of it."""
     if stage == "score_shard":
-        blocks = ceil(profiles / BLOCK)
+        blocks = ceil(profiles / BLOCK[gpu])
         return ceil(blocks / config["score"]["shards"]) / blocks
     if stage == "trace_curve":
         return ceil(config["curves"]["replicates"] / config["curves"]["shards"]) / config["curves"]["replicates"]
@@ -117,13 +119,14 @@ def seconds(rates, stage, work, jobs=1, threads=1, gpu=False):
             total += rate * work[kind]
     if gpu:
         products, updated = work.get("trained", 0) + work.get("scored", 0), work.get("updated", 0)
-        total += GPU_STEP * work["steps"] + 1e12 * (FLOPS * products / GPU_FLOPS + UPDATE_BYTES * updated / GPU_BYTES)
+        total += 1e12 * (FLOPS * products / GPU_FLOPS + UPDATE_BYTES * updated / GPU_BYTES)
+        total += GPU_STEP * work.get("steps", 0)
     return total
 
 
 def job_seconds(stage, config, profiles, genes, gigabytes, target=None, threads=1, gpu=False):
     """What the longest job of a stage takes; arguments as for `work` and `seconds`."""
-    share = largest_share(stage, config, profiles)
+    share = largest_share(stage, config, profiles, gpu)
     amounts = work(stage, config, profiles, genes, gigabytes, target)
     amounts = {kind: amount * share for kind, amount in amounts.items()}
     return seconds(read_rates(), stage, amounts, threads=threads, gpu=gpu)
@@ -149,7 +152,7 @@ def plan(config, profiles, genes, gigabytes, gpus=0, cores=PLENTY):
         gpu = gpus > 0 and stage in ON_GPU
         read = gigabytes.get(stage, gigabytes[""])
         lengths = [job_seconds(stage, config, profiles, genes, read, target, threads, gpu) for target in targets]
-        n_jobs = len(targets) * round(1 / largest_share(stage, config, profiles))
+        n_jobs = len(targets) * round(1 / largest_share(stage, config, profiles, gpu))
         rounds = max(1, ceil(n_jobs / (gpus if gpu else cores // threads)))
         hours[stage] = max(lengths) * rounds / 3600
     return hours

@@ -14,7 +14,7 @@ from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
-from dvgs.training import BLOCK, fit, steps_per_epoch
+from dvgs.training import fit, predict, steps_per_epoch
 
 
 @dataclass
@@ -69,8 +69,11 @@ class Task:
         return (prediction - y).square().flatten(1).mean(1)
 
     def score(self, model, x, y):
-        """How good a model is: AUROC for two classes, accuracy for more, else R² averaged over features."""
-        prediction = predict(model, x)
+        """`quality` of what a model says of x."""
+        return self.quality(predict(model, x), y)
+
+    def quality(self, prediction, y):
+        """How good a prediction is: AUROC for two classes, accuracy for more, else R² averaged over features."""
         if self.n_classes == 2:
             return auroc_of(prediction[:, 1] - prediction[:, 0], y)
         if self.n_classes:
@@ -116,16 +119,6 @@ def balanced(y, n_classes):
     """Weights (n, classes) under which every class counts as much in a mean of cross entropies; their mean is one."""
     n = torch.bincount(y, minlength=n_classes)
     return F.one_hot(y, n_classes) * (len(y) / (n_classes * n[y]))[:, None]
-
-
-@torch.no_grad()
-def predict(model, x):
-    """What a model in evaluation mode says of x; the model is back in its mode afterwards."""
-    mode = model.training
-    model.eval()
-    found = torch.cat([model(block) for block in x.split(BLOCK)])
-    model.train(mode)
-    return found
 
 
 def auroc_of(score, y):

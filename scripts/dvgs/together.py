@@ -1,18 +1,21 @@
 """Several models of one shape trained at once, as a step of a small model costs its calls more than its products."""
 
+import copy
 from collections import defaultdict
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dvgs.capture import Repeated
 from dvgs.devices import fork_random, seed_device
 from dvgs.mish import Mish
 from dvgs.models import Autoencoder
 from dvgs.seeds import derive_seed
-from dvgs.training import _batches, fit, make_optimizer
+from dvgs.training import BLOCK, _batches, fit, make_optimizer, predict
 
-MOST_PRODUCTS = 100_000_000  # multiplications of a forward pass up to which stacking was faster on two cores
+# Multiplications of a forward pass up to which stacking was faster, on two cores and on an H200.
+MOST_PRODUCTS = {"cpu": 100_000_000, "cuda": 20_000_000_000}
 ELEMENTWISE = {nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Tanh}
 ELEMENTWISE |= {nn.Mish, Mish}
 
@@ -26,40 +29,97 @@ def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, 
     Models of more than Linear layers, activations, dropout and norms of a sample are trained one by one, by `fit`.
     Returns models. Raises ValueError if models, rows and seeds are not equally many, RuntimeError if shapes differ.
     """
-    alike = defaultdict(list)  # fewer rows than batch_size are batches of another length
-    for model, own, seed in zip(models, rows, seeds, strict=True):
-        alike[min(len(own), batch_size)].append((model, torch.as_tensor(own), seed))
-    for group in alike.values():
-        together = len(group) > 1 and x.ndim == 2 and all(_is_plain(model) for model, *_ in group)
+    training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    for group in _alike(rows, seeds, batch_size):
+        own = [models[k] for k in group]
+        together = len(own) > 1 and x.ndim == 2 and all(_is_plain(model) for model in own)
         train = _fit_stacked if together else _fit_alone
-        train(group, loss, x, y, steps=steps, batch_size=batch_size, learning_rate=learning_rate)
+        train(own, loss, x, y, *_of(group, rows, seeds), **training)
     return models
 
 
-def _fit_alone(group, loss, x, y, **training):
-    for model, rows, seed in group:
-        fit(model, loss, x, y, **training, seed=seed, rows=rows)
+def predict_together(model, loss, x, y, rows, inputs, *, steps, batch_size, learning_rate, seeds):
+    """What copies of one model, each trained on its own rows as by fit_together, say of inputs (m, ...) in evaluation.
+
+    model: stays as it is. Other arguments as for fit_together. Returns a list with a tensor (m, ...) for each of rows.
+    """
+    training, found = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}, [None] * len(rows)
+    for group in _alike(rows, seeds, batch_size):
+        if len(group) > 1 and x.ndim == 2 and _is_plain(model):
+            stacked = _train([model] * len(group), loss, x, y, *_of(group, rows, seeds), **training)
+            predictions = _predict_stacked(stacked, inputs, len(group))
+        else:
+            copies = [copy.deepcopy(model) for _ in group]
+            _fit_alone(copies, loss, x, y, *_of(group, rows, seeds), **training)
+            predictions = [predict(trained, inputs) for trained in copies]
+        for k, prediction in zip(group, predictions, strict=True):
+            found[k] = prediction
+    return found
 
 
-def _fit_stacked(group, loss, x, y, *, steps, batch_size, learning_rate):
-    models, rows, seeds = zip(*group, strict=True)
-    stacked = nn.Sequential(*map(_stack, zip(*map(_layers, models), strict=True)))
-    optimizer = make_optimizer(stacked, learning_rate)
-    orders = [_batches(len(own), batch_size, seed) for own, seed in zip(rows, seeds, strict=True)]
-    with fork_random(x.device):
-        for step in range(steps):
-            if step == 0 or batch_size < len(rows[0]):  # else a batch is everything, always in the same order
-                drawn = torch.stack([own[next(order)] for own, order in zip(rows, orders, strict=True)]).to(x.device)
-                batch = x[drawn]
-                target = (batch if y is x else y[drawn]).flatten(0, 1)
-            optimizer.zero_grad()
-            _draw_masks(stacked, seeds, step, batch)
-            # The sum of the models' mean losses gives each its own gradient.
-            (loss(stacked(batch).flatten(0, 1), target).sum() / drawn.shape[1]).backward()
-            optimizer.step()
+def _alike(rows, seeds, batch_size):
+    """Groups of positions whose batches are equally long: fewer rows than batch_size are batches of another length."""
+    alike = defaultdict(list)
+    for k, (own, _) in enumerate(zip(rows, seeds, strict=True)):
+        alike[min(len(own), batch_size)].append(k)
+    return alike.values()
+
+
+def _of(group, rows, seeds):
+    return [torch.as_tensor(rows[k]) for k in group], [seeds[k] for k in group]
+
+
+def _fit_alone(models, loss, x, y, rows, seeds, **training):
+    for model, own, seed in zip(models, rows, seeds, strict=True):
+        fit(model, loss, x, y, **training, seed=seed, rows=own)
+
+
+def _fit_stacked(models, loss, x, y, rows, seeds, **training):
+    stacked = _train(models, loss, x, y, rows, seeds, **training)
     for trained, layers in zip(stacked, zip(*map(_layers, models), strict=True), strict=True):
         if isinstance(trained, _Linears):
             trained.copy_to(layers)
+
+
+def _train(models, loss, x, y, rows, seeds, *, steps, batch_size, learning_rate):
+    """The stack of models, trained; they stay as they are."""
+    stacked = nn.Sequential(*map(_stack, zip(*map(_layers, models), strict=True)))
+    optimizer = make_optimizer(stacked, learning_rate)
+    orders = [_batches(len(own), batch_size, seed) for own, seed in zip(rows, seeds, strict=True)]
+
+    def draw():
+        drawn = torch.stack([own[next(order)] for own, order in zip(rows, orders, strict=True)]).to(x.device)
+        return x[drawn], None if y is x else y[drawn]
+
+    def update():
+        optimizer.zero_grad()
+        # The sum of the models' mean losses gives each its own gradient.
+        (loss(stacked(batch).flatten(0, 1), target.flatten(0, 1)).sum() / batch.shape[1]).backward()
+        if x.is_cuda:
+            optimizer.param_groups[0]["capturable"] = torch.cuda.is_current_stream_capturing()
+        optimizer.step()
+
+    take_step = Repeated(update) if x.is_cuda else update
+    batch, labels = draw()
+    target = batch if y is x else labels
+    with fork_random(x.device):
+        for step in range(steps):
+            if step and batch_size < len(rows[0]):  # else a batch is everything, always in the same order
+                for kept, drawn in zip((batch, labels), draw(), strict=True):
+                    if kept is not None:
+                        kept.copy_(drawn)  # captured launches find it where it was
+            _draw_masks(stacked, seeds, step, batch)
+            take_step()
+    return stacked
+
+
+@torch.no_grad()
+def _predict_stacked(stacked, inputs, n_models):
+    for layer in stacked:
+        if isinstance(layer, _Dropouts):
+            layer.masks = None
+    blocks = inputs.split(max(1, BLOCK // n_models))
+    return torch.cat([stacked(block.expand(n_models, *block.shape)) for block in blocks], dim=1)
 
 
 def _layers(model):
@@ -119,11 +179,18 @@ def _draw_masks(stacked, seeds, step, batch):
         drawn.append(masks)
     which = [different.index(seed) for seed in seeds]
     for layer, masks in zip(dropouts, zip(*drawn, strict=True), strict=True):
-        layer.masks = torch.stack(masks)[which] if len(different) > 1 else masks[0]
+        masks = torch.stack(masks)[which] if len(different) > 1 else masks[0]
+        if masks.is_cuda and layer.masks is not None:
+            layer.masks.copy_(masks)  # captured launches find them where they were
+        else:
+            layer.masks = masks
 
 
 class _Dropouts(nn.Module):
-    """The dropout of k models; `masks`, (k, batch, width) or (batch, width) for all alike, are drawn before a step."""
+    """The dropout of k models; `masks`, (k, batch, width) or (batch, width) for all alike, are drawn before a step.
+
+    Without masks nothing is dropped.
+    """
 
     def __init__(self, p):
         super().__init__()
@@ -131,7 +198,7 @@ class _Dropouts(nn.Module):
         self.masks = None
 
     def forward(self, x):
-        return x * self.masks
+        return x if self.masks is None else x * self.masks
 
 
 class _Linears(nn.Module):
@@ -158,13 +225,14 @@ class _Linears(nn.Module):
 
 
 def group_size(model, batch_size, device):
-    """How many models of this shape to train together, at most 32.
+    """How many models of this shape to train together, at most 32, or 256 on a GPU.
 
     Where a step is long its products fill the machine, and stacked ones only leave the cache (`make bench` shows both).
-    Eight models take most of what there is to gain, unless a step is next to nothing. As a batch counts for 32 samples
-    at least, the stack of parameters and all that Adam keeps of it stays below 2 GiB.
+    On CPUs eight models take most of what there is to gain, unless a step is next to nothing; a GPU takes as long for
+    a step of hundreds of small models as for one. As a batch counts for 32 samples at least, 128 on a GPU, the stack of
+    parameters and all that Adam keeps of it stays below 2.5 GiB.
     """
-    products = max(batch_size, 32) * sum(p.numel() for p in model.parameters())
-    if products > MOST_PRODUCTS:
-        return 1
-    return 32 if device.type == "cuda" else min(max(MOST_PRODUCTS // products, 8), 32)
+    few, least, largest = (32, 8, 32) if device.type == "cpu" else (128, 1, 256)
+    products = max(batch_size, few) * sum(p.numel() for p in model.parameters())
+    most = MOST_PRODUCTS[device.type]
+    return 1 if products > most else min(max(most // products, least), largest)

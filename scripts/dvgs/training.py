@@ -64,6 +64,16 @@ def steps_per_epoch(n, batch_size):
 
 
 @torch.no_grad()
+def predict(model, x):
+    """What a model in evaluation mode says of x; the model is back in its mode afterwards."""
+    mode = model.training
+    model.eval()
+    found = torch.cat([model(block) for block in x.split(BLOCK)])
+    model.train(mode)
+    return found
+
+
+@torch.no_grad()
 def r2(model, x):
     """R² of the reconstruction of x (n, genes), averaged uniformly over genes, in one pass over blocks.
 

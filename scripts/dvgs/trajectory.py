@@ -307,4 +307,7 @@ class Trajectory:
         return [g.view_as(p) for g, p in zip(gradients, parameters, strict=True)]
 
     def _vector(self, name, row):
-        return torch.from_numpy(self._file[name][row]).to(self._device)
+        vector = torch.from_numpy(self._file[name][row])
+        if torch.device(self._device).type == "cuda":
+            vector = vector.pin_memory()  # so that the GPU fetches it when it comes to that, and nothing waits
+        return vector.to(self._device, non_blocking=True)

@@ -8,6 +8,7 @@ import copy
 import ctypes
 import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,8 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.profiler import ProfilerActivity, profile
 
-from dvgs.devices import keep_freed_memory, pick_device, precision
+from dvgs.capture import Captured
+from dvgs.devices import PRECISIONS, keep_freed_memory, pick_device, precision
 from dvgs.gradients import GradientSimilarity
 from dvgs.mish import Mish
 from dvgs.models import (
@@ -35,11 +37,12 @@ from dvgs.models import (
     reconstruction_loss,
 )
 from dvgs.scoring import BLOCK, CHUNK_BYTES, score
-from dvgs.together import fit_together, group_size
-from dvgs.training import fit
+from dvgs.together import fit_together, group_size, predict_together
+from dvgs.training import fit, predict
 from dvgs.trajectory import Trajectory, record_trajectory
 
 REPEATS = 7
+FEW = 16  # trainings one by one, where more would take minutes; their seconds are multiplied
 
 
 def squared_error(prediction, y):
@@ -50,18 +53,23 @@ def cross_entropy(prediction, y):
     return nn.functional.cross_entropy(prediction, y, reduction="none")
 
 
+def normal(n, *shape, device):
+    """Of samples sixteen times as many on a GPU, which a few keep waiting."""
+    return torch.randn(n if device.type == "cpu" else 16 * n, *shape, device=device)
+
+
 def published_autoencoder(device):
-    x = torch.randn(4096, 978, device=device)
+    x = normal(4096, 978, device=device)
     return Autoencoder(978).to(device), reconstruction_loss, x, x
 
 
 def adult_classifier(device):
-    x = torch.randn(16384, 108, device=device)
+    x = normal(16384, 108, device=device)
     return make_classifier(108, [100, 100], 2, seed=0).to(device), cross_entropy, x, (x[:, 0] > 0).long()
 
 
 def conv_autoencoder(device):
-    x = torch.randn(1024, 3, 32, 32, device=device)
+    x = normal(1024, 3, 32, 32, device=device)
     return make_conv_autoencoder(seed=0).to(device), squared_error, x, x
 
 
@@ -79,12 +87,15 @@ def target_gradient(model, loss, x, y):
 def ours(model, loss, x, y, gradient, chunk=None):
     engine = GradientSimilarity(model, loss)
     engine(x[:9], y[:9], gradient)  # finds out what the layers allow
-    chunk = chunk or min(BLOCK, 1 << (CHUNK_BYTES // engine.width).bit_length() - 1)  # as in scoring
+    as_scored = 1 << (CHUNK_BYTES[x.device.type] // engine.width).bit_length() - 1
+    chunk = chunk or min(BLOCK[x.device.type], as_scored)
+    similarities = Captured(engine) if x.is_cuda else engine
 
     def run():
         for start in range(0, len(x), chunk):
             rows = slice(start, start + chunk)
-            engine(x[rows], x[rows] if y is x else y[rows], gradient)
+            part = x[rows]
+            similarities(part, part if y is x else y[rows], gradient)
 
     return run
 
@@ -198,9 +209,10 @@ def bench_against_vmap(device):
         line(f"    vmap at its best, in chunks of {chunk} / ours", f"{best / fast:.1f}x ({best:.0f} us)")
         figure = f"{published / passes:.0f}x ({passes:.2f} us)"
         line("    vmap as published / the model's two passes alone: the most there is to gain", figure)
-        if name == "conv autoencoder" and device.type == "cpu":
-            print(f"    ours: {profile_of(ours(*prepare(name, device)))}", flush=True)
-            print(f"    the two passes alone: {profile_of(passes_alone(*prepare(name, device)[:4]))}", flush=True)
+        if name == "conv autoencoder":
+            model, loss, x, y, gradient = prepare(name, device)
+            print(f"    ours: {profile_of(ours(model, loss, x, y, gradient), device)}", flush=True)
+            print(f"    the two passes alone: {profile_of(passes_alone(model, loss, x, y), device)}", flush=True)
 
 
 def time_of_ours_and_vmap(name, device):
@@ -214,9 +226,10 @@ def time_of_ours_and_vmap(name, device):
     return 1e6 * fast / len(x), 1e6 * passes / len(x), 1e6 * best / few, chunk
 
 
-def passes_alone(model, loss, x, y, chunk=1024):
+def passes_alone(model, loss, x, y):
     """Forward, and backward as far as the first layer, without any gradient of weights."""
     bias = next(p for name, p in model.named_parameters() if name.endswith("bias"))
+    chunk = 16384 if x.is_cuda else 1024
 
     def run():
         for start in range(0, len(x), chunk):
@@ -232,14 +245,21 @@ def prepare(name, device):
     return model, loss, x, y, target_gradient(model, loss, x[:500], y[:500])
 
 
-def profile_of(run):
-    """The operators in which a function spends its time, and their shares of it, in words."""
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+def profile_of(run, device):
+    """The operators, or kernels of a GPU, in which a function spends its time, and their shares of it, in words."""
+    cuda = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as found:
         run()
-    operators = sorted(found.key_averages(), key=lambda operator: -operator.self_cpu_time_total)
-    whole = sum(operator.self_cpu_time_total for operator in operators)
-    shares = [f"{o.key.removeprefix('aten::')} {o.self_cpu_time_total / whole:.0%}" for o in operators[:6]]
-    return ", ".join(shares)
+        synchronise(device)
+    taken = {o.key: o.self_device_time_total if cuda else o.self_cpu_time_total for o in found.key_averages()}
+    longest, whole = sorted(taken, key=taken.get, reverse=True)[:6], sum(taken.values())
+    return ", ".join(f"{short_name(key)} {taken[key] / whole:.0%}" for key in longest)
+
+
+def short_name(key):
+    """Kernels are named by templates of hundreds of letters."""
+    words = re.findall(r"\w*(?:gemm|Functor|Ops|mish|conv|copy|Memcpy|Memset|catch|kernel)\w*", key)
+    return key.removeprefix("aten::") if len(key) < 40 else (words or [key])[-1][:40]
 
 
 def in_fresh_process(*options):
@@ -284,7 +304,7 @@ def bench_floor(device):
     torch.manual_seed(0)
     model, loss, x, y = published_autoencoder(device)
     gradient = target_gradient(model, loss, x[:500], y[:500])
-    runs = [ours(model, loss, x, y, gradient), products_alone(model, x, gradient, 1024)]
+    runs = [ours(model, loss, x, y, gradient), products_alone(model, x, gradient, 16384 if x.is_cuda else 1024)]
     full, floor = (1e6 * s / len(x) for s in seconds(runs, device, 25))
     figure = f"{full / floor:.2f}x ({full:.2f} and {floor:.2f} us)"
     line("published autoencoder: ours / its matrix products alone, float32", figure, "<= 1.4x", full / floor <= 1.4)
@@ -295,7 +315,7 @@ def bench_precision(device):
     torch.manual_seed(0)
     x, target = torch.randn(4096, 60) @ torch.randn(60, 978), torch.randn(500, 60) @ torch.randn(60, 978)
     x, target = x / x.std() + 0.5 * torch.randn_like(x), target / target.std()
-    precisions, values = ("float32", "tf32", "bf16") if device.type == "cuda" else ("float32", "bf16"), {}
+    precisions, values = ("float32", "bf16"), {}
     with tempfile.TemporaryDirectory() as folder:
         path = record(Path(folder), device, target, 40)
         with Trajectory(path, device="cpu") as trajectory:
@@ -307,8 +327,8 @@ def bench_precision(device):
                 values[name] = score(trajectory, reconstruction_loss, read, 0, len(x), precise=name)["cosine"]
 
         taken = dict(zip(precisions, seconds([partial(run, name) for name in precisions], device, 3), strict=True))
-        profiles = {name: profile_of(partial(run, name)) for name in precisions} if device.type == "cpu" else {}
-    native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        profiles = {name: profile_of(partial(run, name), device) for name in precisions}
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     for name in precisions:
         found = values[name].to_numpy()
         rank, furthest = spearmanr(found, exact).statistic, np.abs(found - exact).max()
@@ -388,17 +408,19 @@ def bench_together(device):
         y, loss = (x, reconstruction_loss) if name[0] != "A" else ((x[:, 0] > 0).long(), cross_entropy)
         size = group_size(make(seed=0), batch_size, device)
         n = max(size, 4)
+        few = min(n, FEW)
         options = {"steps": 40 if size > 1 else 4, "batch_size": batch_size, "learning_rate": 1e-3}
 
-        def one_by_one(make=make, x=x, y=y, loss=loss, n=n, options=options):
-            for seed in range(n):
+        def one_by_one(make=make, x=x, y=y, loss=loss, few=few, options=options):
+            for seed in range(few):
                 fit(make(seed=seed).to(x.device), loss, x, y, **options, seed=seed)
 
         def together(make=make, x=x, y=y, loss=loss, n=n, options=options):
             rows = [torch.arange(len(x))] * n
             fit_together([make(seed=s).to(x.device) for s in range(n)], loss, x, y, rows, **options, seeds=range(n))
 
-        alone, stacked = seconds([one_by_one, together], device, 5)
+        alone, stacked = seconds([one_by_one, together], device, 5 if device.type == "cpu" else 2)
+        alone *= n / few
         chosen = f"together, {size} at a time" if size > 1 else "one by one"
         line(f"{name}: one by one / together; chosen: {chosen}", f"{alone / stacked:.2f}x")
 
@@ -406,25 +428,25 @@ def bench_together(device):
 def bench_shapley(device):
     """Coalitions of Data Shapley by the published settings on the shape of ADULT, stacked against one at a time.
 
-    Sizes as a permutation of 1,000 samples goes through them; steps are alike, so a few tell.
+    Sizes as a permutation of 1,000 samples goes through them; on a CPU with fewer steps, which are alike.
     """
-    sizes, k, steps = (10, 50, 100, 200, 300, 400, 500), 16, 25
+    sizes, steps, few = (10, 50, 100, 200, 300, 400, 500), *((25, FEW) if device.type == "cpu" else (200, 2))
+    start = make_classifier(108, [100, 100], 2, seed=1, dropout=0.5, norm=True).to(device)
+    k = group_size(start, 500, device)
     rng = np.random.default_rng(0)
     x, y = torch.randn(1000, 108, device=device), torch.from_numpy(rng.integers(0, 2, 1000)).to(device)
+    target = torch.randn(400, 108, device=device)
     coalitions = [[torch.from_numpy(rng.permutation(1000)[:size]) for _ in range(k)] for size in sizes]
     options = {"steps": steps, "batch_size": 1000, "learning_rate": 1e-4}
 
-    def models():
-        return [make_classifier(108, [100, 100], 2, seed=1, dropout=0.5, norm=True).to(device) for _ in range(k)]
-
     def one_by_one():
         for own in coalitions:
-            for model, rows in zip(models(), own, strict=True):
-                fit(model, cross_entropy, x, y, **options, seed=1, rows=rows)
+            for rows in own[:few]:
+                predict(fit(copy.deepcopy(start), cross_entropy, x, y, **options, seed=1, rows=rows), target)
 
     def together():
         for own in coalitions:
-            fit_together(models(), cross_entropy, x, y, own, **options, seeds=[1] * k)
+            predict_together(start, cross_entropy, x, y, own, target, **options, seeds=[1] * k)
 
     widths = [(108, 100), (100, 100), (100, 2)]
     weights = [torch.randn(k, *width, device=device) for width in widths]
@@ -438,28 +460,62 @@ def bench_shapley(device):
                     if layer:
                         delta @ weight.mT
 
-    alone, stacked, floor = seconds([one_by_one, together, products], device, 3)
+    alone, stacked, floor = seconds([one_by_one, together, products], device, 3 if device.type == "cpu" else 1)
+    alone *= k / min(k, few)
     ratio = alone / stacked
-    line("Data Shapley on ADULT: one coalition at a time / stacked", f"{ratio:.1f}x", ">= 20x", ratio >= 20)
+    line(f"Data Shapley on ADULT: one coalition at a time / {k} stacked", f"{ratio:.1f}x", ">= 20x", ratio >= 20)
     line("    one at a time / the matrix products of the stack alone", f"{alone / floor:.1f}x")
 
 
+def bench_chunks(run, device):
+    """Chunks whose layers fit the L2 cache against larger ones."""
+    cache, usual = torch.cuda.get_device_properties(device).L2_cache_size, CHUNK_BYTES[device.type]
+    for size in (usual >> 4, usual >> 3, usual >> 2):
+        CHUNK_BYTES[device.type] = size
+        slow = run()[0]
+        CHUNK_BYTES[device.type] = usual
+        fast = run()[0]
+        fits = "which fit" if size < cache else "too large for"
+        what = f"    chunks of {size >> 20} MiB, {fits} the L2 of {cache >> 20} MiB / of {usual >> 20} MiB"
+        line(what, f"{slow / fast:.2f}x")
+
+
 def bench_published_run(device):
-    """All gradients of the published LINCS run: 710,216 profiles along 500 steps."""
+    """All gradients of the published LINCS run, 710,216 profiles along 500 steps, and a quarter of either."""
     n, n_steps = 710_216, 500
     x = torch.randn(n, 978, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
         path = record(Path(folder), device, torch.randn(5000, 978), n_steps)
-        for name in ("float32", "tf32"):
+
+        def run(precise, share=1, share_of_steps=1):
             with Trajectory(path, device=device) as trajectory:
+                trajectory.n_rows = round(n_steps * share_of_steps)
                 started = time.perf_counter()
-                values = score(trajectory, reconstruction_loss, lambda a, b: (x[a:b],) * 2, 0, n, precise=name)
-                taken = time.perf_counter() - started
-            rows = np.arange(0, n, n // 200)[:200]
-            with Trajectory(path, device="cpu") as trajectory:
-                rank = spearmanr(float64_values(trajectory, x[rows]), values["cosine"].to_numpy()[rows]).statistic
-            line(f"{n:,} profiles x {n_steps} steps, {name}: seconds", f"{taken:.1f} s", "< 60 s", taken < 60)
-            line(f"    Spearman with float64 on 200 of them, {name}", f"{rank:.6f}", ">= 0.9999", rank >= 0.9999)
+                read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
+                values = score(trajectory, reconstruction_loss, read, 0, round(n * share), precise=precise)
+                return time.perf_counter() - started, values["cosine"].to_numpy()
+
+        rows = np.arange(0, n, n // 200)[:200]
+        with Trajectory(path, device="cpu") as trajectory:
+            exact = float64_values(trajectory, x[rows])
+        run("float32", 0.1, 0.1)  # which is not counted
+        bench_chunks(partial(run, "float32", 0.37, 0.1), device)
+        print(f"    scoring in float32: {profile_of(partial(run, 'float32', 0.1, 0.02), device)}", flush=True)
+        for name in PRECISIONS:
+            taken, values = run(name)
+            figure = f"{taken:.1f} s, {1e6 * taken / n / n_steps:.3f} us each"
+            line(f"{n:,} profiles x {n_steps} steps, {name}", figure, "< 60 s", taken < 60)
+            rank, furthest = spearmanr(exact, values[rows]).statistic, np.abs(exact - values[rows]).max()
+            figure = f"{rank:.6f}, {furthest:.1e}"
+            what = f"    Spearman with float64 on {len(rows)} of them, largest difference"
+            line(what, figure, ">= 0.9999", rank >= 0.9999)
+            if name == "tf32":
+                for what, quarter in (("profiles", (0.25, 1)), ("steps", (1, 0.25))):
+                    exponent = np.log(taken / run(name, *quarter)[0]) / np.log(4)
+                    figure, reached = f"exponent {exponent:.3f}", abs(exponent - 1) <= 0.05
+                    line(f"    time against {what}, a quarter to all", figure, "1 +- 0.05", reached)
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        line("    most memory of the GPU", f"{peak:.1f} GiB")
 
 
 def main():
@@ -483,8 +539,9 @@ def main():
         if device.type == "cpu":
             bench_memory()
         bench_floor(device)
-    bench_precision(device)
-    bench_scaling(device)
+    if device.type == "cpu":  # the published run says it of a GPU
+        bench_precision(device)
+        bench_scaling(device)
     bench_together(device)
     bench_shapley(device)
     if device.type == "cuda":

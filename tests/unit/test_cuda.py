@@ -1,13 +1,23 @@
-"""What needs a GPU: the same values as on the CPU, by launches that are captured or not."""
+"""What needs a GPU: the same values as on the CPU, by launches that are captured or not, and no waiting."""
+
+import copy
+import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_layers import LAYERS, LOSSES, check, networks
 from torch import nn
 
 import dvgs
-from dvgs import capture
+from dvgs import capture, scoring
 from dvgs.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
+from dvgs.together import fit_together
+from dvgs.training import fit
+from dvgs.trajectory import Trajectory, record_trajectory
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 
@@ -23,6 +33,24 @@ def image_loss(prediction, y):
 @pytest.fixture
 def profiles(rng):
     return rng.normal(size=(20_000, 100)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_rule(name):
+    torch.manual_seed(0)
+    make, shape = LAYERS[name]
+    x, target = torch.randn(6, *shape).double(), torch.randn(5, *shape).double()
+    check(nn.Sequential(make()), x, target, device="cuda")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(network=networks(), n=st.integers(1, 5), loss=st.sampled_from(LOSSES), seed=st.integers(0, 10**6))
+def test_random_networks(network, n, loss, seed):
+    model, shape = network
+    torch.manual_seed(seed)
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.5)
+    check(model, torch.randn(n, *shape).double(), torch.randn(3, *shape).double(), loss, device="cuda")
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
@@ -57,3 +85,109 @@ def test_convolutions(rng):
     model = make_conv_autoencoder(seed=1)
     cpu, cuda = (values(model, images, image_loss, device=device) for device in ("cpu", "cuda"))
     assert np.allclose(cpu["cosine"], cuda["cosine"], atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_no_step_waits_for_the_gpu(profiles, precision, monkeypatch):
+    """Once what is found out on the first step is known, the CPU runs ahead until the values are fetched."""
+    at, table, waited = Trajectory.at, scoring._Sums.table, []
+
+    def strict(self, row):
+        torch.cuda.set_sync_debug_mode("error" if row >= 2 else "default")
+        waited.append(row)
+        return at(self, row)
+
+    def fetched(self):
+        torch.cuda.set_sync_debug_mode("default")
+        return table(self)
+
+    monkeypatch.setattr(Trajectory, "at", strict)
+    monkeypatch.setattr(scoring._Sums, "table", fetched)
+    try:
+        values(make_autoencoder(100, (64,), 16, seed=1), profiles, device="cuda", precision=precision)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert waited == list(range(8))
+
+
+def test_out_of_memory_halves_the_chunk(rng, caplog):
+    caplog.set_level(logging.WARNING)
+    model, x = make_autoencoder(100, (2000,), 16, seed=1), rng.normal(size=(4000, 100)).astype(np.float32)
+    expected = values(model, x, device="cuda")
+    assert not caplog.records
+    torch.cuda.empty_cache()
+    most = torch.cuda.memory_reserved() + (48 << 20)
+    torch.cuda.set_per_process_memory_fraction(most / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        found = values(model, x, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert any("out of memory with chunks" in record.message for record in caplog.records)
+    for name in expected:
+        assert np.allclose(found[name], expected[name], rtol=1e-3, atol=1e-4), name
+
+
+def test_any_number_of_shards_gives_the_same_bytes(tmp_path, profiles, monkeypatch):
+    monkeypatch.setitem(scoring.BLOCK, "cuda", 4096)
+    x, path = torch.from_numpy(profiles), tmp_path / "trajectory.h5"
+    target, model = x[:200].cuda(), make_autoencoder(100, (64,), 16, seed=1).cuda()
+    options = {"epochs": 5, "batch_size": 200, "learning_rate": 1e-3, "seed": 1}
+    record_trajectory(path, model, reconstruction_loss, target, target, **options)
+    found = []
+    with Trajectory(path, device="cuda") as trajectory:
+        for n_shards in (1, 3):
+            parts = [scoring.plan_shard(len(x), shard, n_shards, "cuda") for shard in range(n_shards)]
+            read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
+            tables = [scoring.score(trajectory, reconstruction_loss, read, *part) for part in parts]
+            found.append(pd.concat(tables, ignore_index=True))
+    assert found[0].equals(found[1])
+
+
+def make_classifier():
+    dropping = [nn.Dropout(0.5), nn.Mish(), nn.LayerNorm(30, elementwise_affine=False)]
+    return nn.Sequential(nn.Linear(20, 30), *dropping, nn.Linear(30, 2)).double().cuda()
+
+
+@pytest.fixture
+def labelled(rng):
+    x = torch.from_numpy(rng.normal(size=(300, 20))).cuda()
+    return x, (x[:, 0] > 0).long()
+
+
+def cross_entropy(prediction, y):
+    return nn.functional.cross_entropy(prediction, y, reduction="none")
+
+
+@pytest.mark.parametrize("batch_size", [300, 64], ids=["all at once", "batches"])
+@pytest.mark.parametrize("seeds", [[1] * 4, [1, 2, 3, 1]], ids=["one seed", "seeds"])
+def test_stacked_training_is_replayed_to_what_fit_gives(rng, labelled, batch_size, seeds, monkeypatch):
+    replayed, real = [], torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: replayed.append(1) or real(self))
+    models = [make_classifier() for _ in range(4)]
+    rows = [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 100, 200)]
+    options = {"steps": 30, "batch_size": batch_size, "learning_rate": 1e-2}
+    alone = [
+        fit(copy.deepcopy(model), cross_entropy, *labelled, **options, seed=seed, rows=own)
+        for model, seed, own in zip(models, seeds, rows, strict=True)
+    ]
+    assert not replayed
+    fit_together(models, cross_entropy, *labelled, rows, **options, seeds=seeds)
+    assert len(replayed) == 27
+    for model, other in zip(models, alone, strict=True):
+        for a, b in zip(model.parameters(), other.parameters(), strict=True):
+            assert torch.allclose(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_a_training_that_waits_is_not_captured(labelled):
+    def waiting(prediction, y):
+        assert prediction.isfinite().all().item()
+        return cross_entropy(prediction, y)
+
+    before = make_classifier()
+    models = [copy.deepcopy(before) for _ in range(3)]
+    options = {"steps": 20, "batch_size": 300, "learning_rate": 1e-2, "seeds": [1] * 3}
+    fit_together(models, waiting, *labelled, [torch.arange(300)] * 3, **options)
+    others = [copy.deepcopy(before) for _ in range(3)]
+    fit_together(others, cross_entropy, *labelled, [torch.arange(300)] * 3, **options)
+    for a, b in zip(models[1].parameters(), others[1].parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-6, atol=1e-8)

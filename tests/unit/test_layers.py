@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from dvgs.gradients import GradientSimilarity, similarity
+from dvgs.layers import SLAB
 
 
 def squares(prediction, y):
@@ -52,11 +53,14 @@ def target_gradient(model, loss, x, y):
     return [found.get(p) for p in model.parameters()]
 
 
-def check(model, x, target, loss=squares, grad_params=None):
+def check(model, x, target, loss=squares, grad_params=None, device="cpu"):
     model = model.double()
     gradient = target_gradient(model, loss, target, target)
     expected = slow_similarity(model, loss, x, x, gradient, grad_params)
-    found = similarity(model, loss, x, x, gradient, grad_params)
+    on_device = x.to(device)
+    gradient = [g if g is None else g.to(device) for g in gradient]
+    found = similarity(model.to(device), loss, on_device, on_device, gradient, grad_params)
+    found = {name: value.cpu() for name, value in found.items()}
     assert list(found) == list(expected)
     for name, value in expected.items():
         assert found[name].shape == (len(x),)
@@ -126,7 +130,7 @@ def test_rule(name, n, caplog, monkeypatch):
         nn.init.normal_(p)
     x, target = torch.randn(n, *shape).double(), torch.randn(5, *shape).double()
     check(model, x, target)
-    monkeypatch.setattr("dvgs.layers.SLAB", 100)  # one sample at a time
+    monkeypatch.setitem(SLAB, "cpu", 100)  # one sample at a time
     check(model, x, target)
     if model[0].bias is not None:
         check(model, x, target, grad_params={"0.bias"})
@@ -364,7 +368,7 @@ LOSSES = [
     squares,
     lambda prediction, y: prediction.flatten(1).abs().mean(1),
     lambda prediction, y: nn.functional.cross_entropy(
-        prediction.flatten(1), torch.zeros(len(y), dtype=torch.long), reduction="none"
+        prediction.flatten(1), torch.zeros(len(y), dtype=torch.long, device=y.device), reduction="none"
     ),
 ]
 

@@ -66,7 +66,7 @@ def test_values_are_means_over_all_steps_of_all_restarts(recorded, rng):
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
 def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 512)
+    monkeypatch.setitem(module.BLOCK, "cpu", 512)
     n = 5 * 512 + 17
     source = rng.normal(size=(n, 20)).astype(np.float32)
     ids = pd.Series([f"p{i}" for i in range(n)])
@@ -99,20 +99,20 @@ def test_masks_of_dropout_depend_on_seed_step_and_place_alone(tmp_path, rng):
     record_trajectory(
         path, network, reconstruction_loss, x, x, epochs=3, batch_size=30, learning_rate=0.01, seed=1
     )  # fmt: skip
-    source = rng.normal(size=(BLOCK + 50, 6)).astype(np.float32)
+    source = rng.normal(size=(BLOCK["cpu"] + 50, 6)).astype(np.float32)
     with Trajectory(path, network) as trajectory:
         state = torch.get_rng_state()
         whole = score_rows(trajectory, source)
         assert torch.equal(state, torch.get_rng_state())
         torch.rand(7)
-        last = score_rows(trajectory, source, BLOCK)
+        last = score_rows(trajectory, source, BLOCK["cpu"])
         other = score_rows(trajectory, source, seed=2)
-    assert whole[BLOCK:].reset_index(drop=True).equals(last)
+    assert whole[BLOCK["cpu"] :].reset_index(drop=True).equals(last)
     assert not np.allclose(whole["cosine"], other["cosine"], atol=1e-3)
 
 
 def test_finished_windows_are_found_again_but_not_those_of_other_data(recorded, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 512)
+    monkeypatch.setitem(module.BLOCK, "cpu", 512)
     source = rng.normal(size=(1300, 20)).astype(np.float32)
     with Trajectory(recorded) as trajectory:
         expected = score_rows(trajectory, source)
@@ -131,7 +131,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(recorded, rng, monkeypatch, 
     source = rng.normal(size=(1100, 20)).astype(np.float32)
     real = module.GradientSimilarity.__call__
     sizes = []
-    monkeypatch.setattr(module, "BLOCK", 512)
+    monkeypatch.setitem(module.BLOCK, "cpu", 512)
 
     def small(self, x, *arguments):
         if len(x) > 200:

@@ -58,9 +58,9 @@ def stacked(monkeypatch):
     """How many models each stacked training had."""
     sizes, fit_stacked = [], together._fit_stacked
 
-    def count(group, *args, **training):
-        sizes.append(len(group))
-        fit_stacked(group, *args, **training)
+    def count(models, *args, **training):
+        sizes.append(len(models))
+        fit_stacked(models, *args, **training)
 
     monkeypatch.setattr(together, "_fit_stacked", count)
     return sizes
@@ -183,6 +183,22 @@ def test_models_rows_and_seeds_are_equally_many(labelled):
         fit_together([make_classifier(0)], cross_entropy, *labelled, [[1, 2], [3]], **TRAINING, seeds=[1])
 
 
+@pytest.mark.parametrize("own_forward", [False, True], ids=["stacked", "one by one"])
+def test_predictions_are_those_of_models_trained_alone(rng, labelled, own_forward):
+    """Of coalitions of several sizes, one of them alone in its size, by a model that drops out while it trains."""
+    x, y = labelled
+    model = make_classifier(3, nn.Dropout(0.5), nn.LayerNorm(7, elementwise_affine=False))
+    if own_forward:
+        model = Reversed(*model)
+    before, rows, seeds = copy.deepcopy(model), draw_rows(rng, 40, 9, 50, 5, 9), [1, 2, 1, 1, 1]
+    found = together.predict_together(model, cross_entropy, x, y, rows, x[:11], **TRAINING, seeds=seeds)
+    assert largest([model], [before]) == 0
+    for prediction, own, seed in zip(found, rows, seeds, strict=True):
+        alone = fit(copy.deepcopy(model), cross_entropy, x[own], y[own], **TRAINING, seed=seed).eval()
+        assert prediction.shape == (11, 2)
+        assert (prediction - alone(x[:11])).abs().max() < 1e-12
+
+
 @pytest.mark.parametrize("budget", ["equal_steps", "fixed_epochs"])
 def test_curves_do_not_depend_on_how_many_are_trained_together(rng, monkeypatch, stacked, budget):
     x = torch.from_numpy(rng.normal(size=(90, 12)).astype(np.float32))
@@ -213,8 +229,11 @@ def test_curves_do_not_depend_on_how_many_are_trained_together(rng, monkeypatch,
 
 
 def test_small_models_go_together_and_large_ones_alone():
-    cpu = torch.device("cpu")
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert group_size(make_classifier(0), 200, cpu) == 32
     assert group_size(make_autoencoder(978, (64,), 16, seed=0), 64, cpu) > 1
     assert group_size(make_autoencoder(978, (256, 256), 64, seed=0), 1024, cpu) == 1
     assert group_size(make_autoencoder(978, (1024, 1024), 64, seed=0), 1, cpu) == 1  # what is large fills memory
+    assert group_size(make_classifier(0), 200, gpu) == 256
+    assert 8 < group_size(make_autoencoder(978, (256, 256), 64, seed=0), 1024, gpu) < 32
+    assert group_size(make_autoencoder(20_000, (4096, 4096), 64, seed=0), 4096, gpu) == 1

@@ -202,7 +202,7 @@ def test_a_folder_of_another_run_is_not_taken_up(classes, tmp_path, change):
 
 
 def test_a_sample_larger_than_the_cache(rng, monkeypatch):
-    monkeypatch.setattr(scoring, "CHUNK_BYTES", 10)
+    monkeypatch.setitem(scoring.CHUNK_BYTES, "cpu", 10)
     x = rng.normal(size=(20, 6)).astype(np.float32)
     assert len(dvgs.value(make_autoencoder(6, (5,), 2, 1), reconstruction_loss, (x, None), (x, None), epochs=2)) == 20
 
@@ -223,7 +223,7 @@ import torch
 torch.set_num_threads(1)
 import dvgs, dvgs.trajectory, dvgs.scoring
 from dvgs.models import make_autoencoder, reconstruction_loss
-dvgs.trajectory.SNAPSHOT_SECONDS, dvgs.scoring.BLOCK = 0.02, 512
+dvgs.trajectory.SNAPSHOT_SECONDS, dvgs.scoring.BLOCK["cpu"] = 0.02, 512
 
 def run(folder):
     x = torch.randn(6 * 512, 40, generator=torch.Generator().manual_seed(1))

@@ -23,8 +23,7 @@ from dvgs.devices import fork_random
 from dvgs.jobs import Progress
 from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed
-from dvgs.tasks import predict
-from dvgs.training import fit, make_optimizer
+from dvgs.training import fit, make_optimizer, predict
 
 WINDOW = 20  # of the moving average
 EXPLORED, PENALTY = 0.9, 1e3

@@ -6,7 +6,7 @@ The cheapest detector of wrong labels there is, and the rival that every other h
 a large loss as well, and for autoencoders it follows the norm of x. The model is in evaluation mode.
 """
 
-from dvgs.tasks import predict
+from dvgs.training import predict
 
 
 def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):
