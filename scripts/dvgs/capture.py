@@ -119,4 +119,7 @@ def _on_another_stream(step):
 def _say_not_captured(stream, error):
     torch.cuda.set_stream(stream)  # where a capture that failed does not return by itself
     torch.cuda.synchronize()
+    # Its generator would go on as if within the capture.
+    generator = torch.cuda.default_generators[stream.device.index]
+    generator.graphsafe_set_state(torch.Generator(stream.device).graphsafe_get_state())
     logger.info("launches are not captured: %s", str(error).splitlines()[0])

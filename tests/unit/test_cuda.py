@@ -69,7 +69,7 @@ def test_captured_launches_give_what_launches_give(profiles, monkeypatch):
     monkeypatch.setattr(capture._Graph, "__call__", lambda *a: replayed.append(1) or real(*a))
     model = make_autoencoder(100, (64,), 16, seed=1)
     captured = values(model, profiles, device="cuda")
-    assert len(replayed) > 10
+    assert len(replayed) == 8  # a chunk in each step
     monkeypatch.setattr(capture.Captured, "_capture", lambda self, key, *a: self._engine(*a))
     launched = values(model, profiles, device="cuda")
     assert np.allclose(captured, launched, rtol=1e-5, atol=1e-6)
