@@ -15,23 +15,23 @@ class Captured:
     def __init__(self, engine):
         self._engine, self._graphs, self._works = engine, {}, True
 
-    def __call__(self, x, y, target_gradient):
+    def __call__(self, x, y, target_gradient, target_squared):
         if not self._works:
-            return self._engine(x, y, target_gradient)
+            return self._engine(x, y, target_gradient, target_squared)
         key = len(x), torch.is_autocast_enabled("cuda"), torch.get_float32_matmul_precision()
         if key not in self._graphs:
-            return self._capture(key, x, y, target_gradient)
-        return self._graphs[key](x, y, target_gradient)
+            return self._capture(key, x, y, target_gradient, target_squared)
+        return self._graphs[key](x, y, target_gradient, target_squared)
 
-    def _capture(self, key, x, y, target_gradient):
-        expected = self._engine(x, y, target_gradient)
+    def _capture(self, key, *arguments):
+        expected = self._engine(*arguments)
         self._works = self._engine.is_static
         if not self._works:
             return expected
         stream = torch.cuda.current_stream()
         try:
-            graph = _Graph(self._engine, x, y, target_gradient)
-            found = graph(x, y, target_gradient)
+            graph = _Graph(self._engine, *arguments)
+            found = graph(*arguments)
         except RuntimeError as error:
             _say_not_captured(stream, error)
             self._works = False
@@ -44,12 +44,11 @@ class Captured:
 
 
 class _Graph:
-    def __init__(self, engine, x, y, target_gradient):
-        self._engine = engine
+    def __init__(self, engine, x, y, target_gradient, target_squared):
         self._x = x.clone()
         self._y = self._x if y is x else y.clone()
         self._gradient = [g.clone() for g in target_gradient]
-        self._squared = engine.squared_norm(target_gradient)
+        self._squared = target_squared.clone()
         self._last = target_gradient
         _on_another_stream(lambda: engine(self._x, self._y, self._gradient, self._squared))
         self._graph = torch.cuda.CUDAGraph()
@@ -57,14 +56,14 @@ class _Graph:
             found = engine(self._x, self._y, self._gradient, self._squared)
             self._names, self._found = list(found), torch.stack(list(found.values()))
 
-    def __call__(self, x, y, target_gradient):
+    def __call__(self, x, y, target_gradient, target_squared):
         self._x.copy_(x)
         if self._y is not self._x:
             self._y.copy_(y)
         if target_gradient is not self._last:  # once a step, not once a chunk
             for kept, g in zip(self._gradient, target_gradient, strict=True):
                 kept.copy_(g)
-            self._squared.copy_(self._engine.squared_norm(target_gradient))
+            self._squared.copy_(target_squared)
             self._last = target_gradient
         self._graph.replay()
         return dict(zip(self._names, self._found.clone(), strict=True))

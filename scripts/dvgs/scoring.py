@@ -99,13 +99,14 @@ class _Chunks:
             self._engine(x[:1], y[:1], target_gradient)  # its width in the numbers of this precision
             chunk = max(1, CHUNK_BYTES[self._device.type] // self._engine.width)
             self._size = min(self._most, 1 << chunk.bit_length() - 1)
+        target_squared = self._engine.squared_norm(target_gradient)
         found, start = [], 0
         while start < len(x):
             rows = slice(start, start + self._size)
             seed_device(self._device, derive_seed(self._seed, "masks", row, first + start))
             try:
                 part = x[rows]
-                found.append(self._run(part, part if y is x else y[rows], target_gradient))
+                found.append(self._run(part, part if y is x else y[rows], target_gradient, target_squared))
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error) or self._size == 1:
                     raise

@@ -92,10 +92,11 @@ def ours(model, loss, x, y, gradient, chunk=None):
     similarities = Captured(engine) if x.is_cuda else engine
 
     def run():
+        squared = engine.squared_norm(gradient)
         for start in range(0, len(x), chunk):
             rows = slice(start, start + chunk)
             part = x[rows]
-            similarities(part, part if y is x else y[rows], gradient)
+            similarities(part, part if y is x else y[rows], gradient, squared)
 
     return run
 
