@@ -1,7 +1,10 @@
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 
 from dvgs.cluster import keep_asking, remedies
 from dvgs.devices import pick_device
@@ -67,3 +70,13 @@ def test_job_takes_no_gpu_that_it_was_not_given(monkeypatch, given, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device("auto").type == device
     assert pick_device("cpu").type == "cpu"
+
+
+def test_profile_gives_gpus_to_all_rules_that_use_one():
+    rules = [
+        part for path in (ROOT / "workflow/rules").glob("*.smk") for part in re.split(r"\brule ", path.read_text())
+    ]
+    using = {part.split(":")[0] for part in rules if "device=" in part}
+    profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
+    assert {"score_shard", "value_study"} < using == set(profile["set-resources"])
+    assert all(resources == {"gpu": 0} for resources in profile["set-resources"].values())
