@@ -22,20 +22,21 @@ from dvgs.trajectory import Trajectory
 def main(input, output, shard, n_shards, precision, device):
     split = pd.read_parquet(input.split)
     parts = Path(output.values).with_name(f".{shard}.parts")  # a job that was killed finds its finished windows there
-    found, device = [], pick_device(device)
+    found = []
     profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
     for draw, path in (("first", input.first), ("second", input.second)):
         rows = valued_rows(split, draw)
         if draw == "second":
             rows = np.sort(np.concatenate([rows, calibration_rows(split)]))
-        start, stop = plan_shard(len(rows), shard, n_shards, device.type)
+        start, stop = plan_shard(len(rows), shard, n_shards)
 
         def read(first, last, rows=rows):
             x = profiles.tensor(rows[first:last], "cpu")
             return x, x
 
-        with Trajectory(path, device=device) as trajectory:
-            values = score(trajectory, reconstruction_loss, read, start, stop, precise=precision, parts=parts)
+        with Trajectory(path, device=pick_device(device)) as trajectory:
+            options = {"precise": precision, "total": len(rows), "parts": parts}
+            values = score(trajectory, reconstruction_loss, read, start, stop, **options)
         who = split.iloc[rows[start:stop]][["profile_id", "role"]].reset_index(drop=True)
         if draw == "second":
             who["role"] = who["role"].replace("source", "calibration")

@@ -1,5 +1,7 @@
 """CUDA launches captured once and replayed: a small model's kernels take less time than their launches."""
 
+from functools import cache
+
 import torch
 
 from dvgs.jobs import logger
@@ -33,7 +35,7 @@ class Captured:
             graph = _Graph(self._engine, *arguments)
             found = graph(*arguments)
         except RuntimeError as error:
-            _say_not_captured(stream, error)
+            _recover(stream, error)
             self._works = False
             return expected
         self._works = all(torch.allclose(found[name], expected[name], 1e-4, 1e-6) for name in expected)
@@ -69,7 +71,7 @@ class _Graph:
         return dict(zip(self._names, self._found.clone(), strict=True))
 
 
-class Repeated:
+class CapturedStep:
     """A step without arguments on CUDA, called many times: launched as usual at first, then captured and replayed.
 
     What it reads and writes must stay where it is. Where it cannot be captured it is launched every time.
@@ -77,15 +79,15 @@ class Repeated:
 
     LAUNCHED = 3  # captured work has to have run before
 
-    _pool = _newest = None  # the graphs of one process share their memory, which lives as long as one of them does
-
     def __init__(self, step):
         self._step, self._done, self._graph, self._works = step, 0, None, True
 
     def __call__(self):
         if self._graph:
             self._graph.replay()
-        elif not self._works or self._done < self.LAUNCHED:
+        elif not self._works:
+            self._step()
+        elif self._done < self.LAUNCHED:
             self._done += 1
             _on_another_stream(self._step)
         else:
@@ -93,32 +95,37 @@ class Repeated:
 
     def _capture(self):
         stream, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
-        Repeated._pool = Repeated._pool or torch.cuda.graph_pool_handle()
         try:
-            with torch.cuda.graph(graph, pool=Repeated._pool):
+            with torch.cuda.graph(graph):
                 self._step()
         except RuntimeError as error:
             self._works = False
-            _say_not_captured(stream, error)
+            _recover(stream, error)
             self._step()
         else:
-            self._graph = Repeated._newest = graph
+            self._graph = graph
             graph.replay()
 
 
 def _on_another_stream(step):
     """Capture wants what it captures to have run on another stream."""
-    stream = torch.cuda.Stream()
+    stream = _other_stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         step()
     torch.cuda.current_stream().wait_stream(stream)
 
 
-def _say_not_captured(stream, error):
-    torch.cuda.set_stream(stream)  # where a capture that failed does not return by itself
+@cache
+def _other_stream(device):
+    """Always the same, for cuBLAS keeps memory for each."""
+    return torch.cuda.Stream(device)
+
+
+def _recover(stream, error):
+    """Say that a capture failed, and leave what it may not have returned from: its stream and its random numbers."""
+    torch.cuda.set_stream(stream)
     torch.cuda.synchronize()
-    # Its generator would go on as if within the capture.
     generator = torch.cuda.default_generators[stream.device.index]
     generator.graphsafe_set_state(torch.Generator(stream.device).graphsafe_get_state())
     logger.info("launches are not captured: %s", str(error).splitlines()[0])

@@ -7,9 +7,10 @@ import torch
 from dvgs.errors import InputError
 from dvgs.jobs import duration, logger
 from dvgs.seeds import derive_seed
-from dvgs.together import group_size, predict_together
+from dvgs.together import fit_together, group_size, predict_together
 
-TRIED = 512, 3  # rows and steps by which a training is timed
+TRIED = 512, {"cpu": 3, "cuda": 40}  # rows and steps by which a training is timed, on a GPU most of them captured
+SAID = 1 << 26  # numbers that coalitions trained together say of the target at most: 256 MiB
 
 
 def utilities(task, coalitions, *, steps, batch_size, learning_rate):
@@ -22,13 +23,14 @@ def utilities(task, coalitions, *, steps, batch_size, learning_rate):
     training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     training["seeds"] = [derive_seed(task.seed, "coalition")] * len(coalitions)
     predictions = predict_together(task.start(), task.loss, *task.source, coalitions, x, **training)
-    y = y.cpu()
-    return [task.quality(prediction, y) for prediction in torch.stack(predictions).cpu()]
+    return [task.quality(prediction, y) for prediction in predictions]
 
 
 def at_once(task, batch_size):
-    """How many coalitions to train together."""
-    return group_size(task.start(), batch_size, task.device)
+    """How many coalitions to train together: what they say of the target is held at once."""
+    x, _ = task.target
+    said = len(x) * (task.n_classes or x[0].numel())
+    return max(1, min(group_size(task.start(), batch_size, task.device), SAID // said))
 
 
 def check_hours(task, method, n_trainings, *, steps, batch_size, together=1):
@@ -37,13 +39,13 @@ def check_hours(task, method, n_trainings, *, steps, batch_size, together=1):
     Raises InputError, before anything else was done.
     """
     x, y = task.source
-    rows, few = min(TRIED[0], batch_size, len(x)), TRIED[1]
+    rows, few = min(TRIED[0], batch_size, len(x)), TRIED[1][x.device.type]
     seconds = []
     for _ in range(2):  # the first also warms up
-        started = time.perf_counter()
-        own = [torch.arange(rows)] * together
+        models, own = [task.start() for _ in range(together)], [torch.arange(rows)] * together
         training = {"steps": few, "batch_size": rows, "learning_rate": 1e-4, "seeds": [0] * together}
-        predict_together(task.start(), task.loss, x, y, own, task.target[0], **training)
+        started = time.perf_counter()
+        fit_together(models, task.loss, x, y, own, **training)
         if x.is_cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)

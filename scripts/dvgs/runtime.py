@@ -13,7 +13,6 @@ from pathlib import Path
 import yaml
 
 RATES = Path(__file__).with_name("rates.yaml")
-BLOCK = {False: 8192, True: 32768}  # profiles of scoring that are never divided among shards, without and with a GPU
 LAID_OUT = 50_000  # profiles that UMAP takes at most
 PERTURBAGENS = 33_000 / 720_216  # a profile, in LINCS 2020
 DRAWS = 2  # trajectories of a target
@@ -22,9 +21,8 @@ DRAWS = 2  # trajectories of a target
 AT_QUANTILE, AT_NONE = 18, 2
 
 # Of a large GPU: operations in a second of scoring in float32, and the time in which the kernels of a training step are
-# launched (docs/benchmarks.md); of its memory, bytes in a second of Adam, assumed.
+# launched (tests/benchmarks/cuda_h200.txt); of its memory, bytes in a second of Adam, assumed.
 GPU_FLOPS, GPU_STEP, GPU_BYTES = 30e12, 2.5e-3, 1.5e12
-STACKED = 8  # models of filter curves that a GPU trains at once, at least (dvgs.together)
 FLOPS = 6  # of a gradient, for every multiplication of the forward pass
 UPDATE_BYTES = 28  # that Adam reads and writes for a number
 
@@ -62,7 +60,7 @@ def work(stage, config, profiles, genes, gigabytes, target=None):
     if stage == "trace_curve":
         trainings = AT_NONE + AT_QUANTILE * n_quantiles(curves)
         found = training(trainings * curves["replicates"] * curves["epochs"], products, curves["batch_size"])
-        return found | {"steps": found["steps"] / STACKED}
+        return found | {"steps": found["steps"] / stacked(products, curves["batch_size"])}
     if stage == "compare_drug_targets":
         trainings = 1 + len(drugs["methods"]) * n_quantiles(drugs)
         network = multiplications(2 * drugs["embedding"] + 2, *drugs["hidden"], genes)
@@ -87,6 +85,16 @@ def multiplications(*widths):
     return sum(a * b for a, b in pairwise(widths))
 
 
+def stacked(products, batch_size):
+    """Models of a filter curve that a GPU trains in one step, as dvgs.together has it."""
+    return min(max(20e9 // (max(batch_size, 128) * products), 1), 256)
+
+
+def block_of(profiles):
+    """Profiles of scoring that are never divided among shards, as dvgs.scoring has it."""
+    return 8192 if profiles < 16 * 8192 else 4 * 8192
+
+
 def n_quantiles(settings):
     return len({*settings["quantiles"]} - {0})
 
@@ -99,10 +107,10 @@ def trajectory_length(config, target):
     return n, trajectory["restarts"] * steps, trajectory["restarts"] * ceil(steps / trajectory["every"])
 
 
-def largest_share(stage, config, profiles, gpu=False):
+def largest_share(stage, config, profiles):
     """The share of a stage's work for a target that falls to the job that has most of it."""
     if stage == "score_shard":
-        blocks = ceil(profiles / BLOCK[gpu])
+        blocks = ceil(profiles / block_of(profiles))
         return ceil(blocks / config["score"]["shards"]) / blocks
     if stage == "trace_curve":
         return ceil(config["curves"]["replicates"] / config["curves"]["shards"]) / config["curves"]["replicates"]
@@ -126,7 +134,7 @@ def seconds(rates, stage, work, jobs=1, threads=1, gpu=False):
 
 def job_seconds(stage, config, profiles, genes, gigabytes, target=None, threads=1, gpu=False):
     """What the longest job of a stage takes; arguments as for `work` and `seconds`."""
-    share = largest_share(stage, config, profiles, gpu)
+    share = largest_share(stage, config, profiles)
     amounts = work(stage, config, profiles, genes, gigabytes, target)
     amounts = {kind: amount * share for kind, amount in amounts.items()}
     return seconds(read_rates(), stage, amounts, threads=threads, gpu=gpu)
@@ -152,7 +160,7 @@ def plan(config, profiles, genes, gigabytes, gpus=0, cores=PLENTY):
         gpu = gpus > 0 and stage in ON_GPU
         read = gigabytes.get(stage, gigabytes[""])
         lengths = [job_seconds(stage, config, profiles, genes, read, target, threads, gpu) for target in targets]
-        n_jobs = len(targets) * round(1 / largest_share(stage, config, profiles, gpu))
+        n_jobs = len(targets) * round(1 / largest_share(stage, config, profiles))
         rounds = max(1, ceil(n_jobs / (gpus if gpu else cores // threads)))
         hours[stage] = max(lengths) * rounds / 3600
     return hours

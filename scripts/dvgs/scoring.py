@@ -18,32 +18,38 @@ from dvgs.jobs import Progress, logger
 from dvgs.seeds import derive_seed
 from dvgs.values import EARLY, MEASURES
 
-BLOCK = {"cpu": 8192, "cuda": 32768}  # profiles that are never divided among shards
+BLOCK = 8192
 # Bytes that a chunk's layers take in and give out, of the published autoencoder 2,048 profiles on a CPU and 32,768 on a
-# GPU. On CPUs less or more of it changes speed by a few percent. On a GPU a chunk that fits its L2 cache takes two to
-# three times as long, for the time between so many small kernels is more than the cache saves.
+# GPU. On CPUs less or more of it changes speed by a few percent. On a GPU a chunk that fits its L2 cache takes twice as
+# long, for the time between so many small kernels is more than the cache saves.
 CHUNK_BYTES = {"cpu": 40 << 20, "cuda": 640 << 20}
 
 
-def plan_shard(n, shard, n_shards, device_type="cpu"):
+def block_of(n):
+    """Profiles that are never divided among shards: the most that a chunk holds, on a GPU many where there are many."""
+    return BLOCK if n < 16 * BLOCK else 4 * BLOCK
+
+
+def plan_shard(n, shard, n_shards):
     """The rows [start, stop) of n that belong to one shard.
 
     Shards end where blocks, and so chunks, end: a matrix product of other rows may round differently, so a profile must
     meet the same chunk however many shards there are. Then any number of shards gives the same bytes.
     """
-    block = BLOCK[device_type]
+    block = block_of(n)
     n_blocks = -(-n // block)
     first, last = shard * n_blocks // n_shards, (shard + 1) * n_blocks // n_shards
     return min(first * block, n), min(last * block, n)
 
 
-def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params=None, seed=0, parts=None):
+def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params=None, seed=0, total=None, parts=None):
     """Values of the profiles [start, stop) along a trajectory, on the device of its model.
 
     trajectory: an open Trajectory. loss(prediction, y): one loss per sample. read(start, stop): x and y of those
     profiles as tensors; y may be x itself. precise: one of devices.PRECISIONS. seed: of the masks of dropout.
+    total: how many profiles all shards have together, by default stop.
     parts: a folder in which finished windows are kept and, after a kill, found again; whoever saves the result removes
-    it. Memory: one window of profiles (256 MiB at most) and what one chunk's layers hold, whatever their number and
+    it. Memory: one window of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their number and
     that of steps.
 
     Returns a DataFrame with a row per profile, float64: MEASURES, the means over all rows of the trajectory;
@@ -52,7 +58,7 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
     """
     device = next(trajectory.model.parameters()).device
     size = _window_size(read, start, stop, device)
-    chunks = _Chunks(trajectory, loss, grad_params, seed, size)
+    chunks = _Chunks(trajectory, loss, grad_params, seed, min(size, block_of(total or stop)))
     progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
     settings = (trajectory.key, device.type, precise, seed, grad_params and sorted(grad_params))
 
@@ -88,7 +94,7 @@ class _Chunks:
     def __init__(self, trajectory, loss, grad_params, seed, most):
         self._engine = self._run = GradientSimilarity(trajectory.model, loss, grad_params)
         self._device = next(trajectory.model.parameters()).device
-        self._seed, self._most = seed, min(BLOCK[self._device.type], most)
+        self._seed, self._most = seed, most
         if self._device.type == "cuda":
             self._run = Captured(self._engine)
         self._size = None
@@ -123,13 +129,12 @@ def _is_out_of_memory(error):
 
 def _window_size(read, start, stop, device):
     """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where windows do."""
-    block = BLOCK[device.type]
     if start == stop:
-        return block
+        return BLOCK
     row = sum(part.numel() * part.element_size() for part in read(start, start + 1))
-    most, budget = block, 1 << 28
+    most, budget = BLOCK, 1 << 28
     if device.type == "cuda":  # a trajectory is read once a window, so larger ones pay there
-        most, budget = 8 * block, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
+        most, budget = 32 * BLOCK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
     return min(most, 1 << max(1, budget // row).bit_length() - 1)
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dvgs.capture import Repeated
+from dvgs.capture import CapturedStep
 from dvgs.devices import fork_random, seed_device
 from dvgs.mish import Mish
 from dvgs.models import Autoencoder
@@ -99,12 +99,12 @@ def _train(models, loss, x, y, rows, seeds, *, steps, batch_size, learning_rate)
             optimizer.param_groups[0]["capturable"] = torch.cuda.is_current_stream_capturing()
         optimizer.step()
 
-    take_step = Repeated(update) if x.is_cuda else update
+    take_step = CapturedStep(update) if x.is_cuda else update
     batch, labels = draw()
     target = batch if y is x else labels
     with fork_random(x.device):
         for step in range(steps):
-            if step and batch_size < len(rows[0]):  # else a batch is everything, always in the same order
+            if step and any(batch_size < len(own) for own in rows):  # else a batch is everything, in the same order
                 for kept, drawn in zip((batch, labels), draw(), strict=True):
                     if kept is not None:
                         kept.copy_(drawn)  # captured launches find it where it was
@@ -225,14 +225,16 @@ class _Linears(nn.Module):
 
 
 def group_size(model, batch_size, device):
-    """How many models of this shape to train together, at most 32, or 256 on a GPU.
+    """How many models of this shape to train together, at most 32, or 256 on a GPU; 1 where they cannot be stacked.
 
     Where a step is long its products fill the machine, and stacked ones only leave the cache (`make bench` shows both).
-    On CPUs eight models take most of what there is to gain, unless a step is next to nothing; a GPU takes as long for
-    a step of hundreds of small models as for one. As a batch counts for 32 samples at least, 128 on a GPU, the stack of
-    parameters and all that Adam keeps of it stays below 2.5 GiB.
+    On CPUs eight models take most of what there is to gain, unless a step is next to nothing; a GPU takes hardly longer
+    for a step of hundreds of small models than for one. As a batch counts for 32 samples at least, 128 on a GPU, the
+    stack of parameters and all that Adam keeps of it stays below 2.5 GiB.
     """
-    few, least, largest = (32, 8, 32) if device.type == "cpu" else (128, 1, 256)
-    products = max(batch_size, few) * sum(p.numel() for p in model.parameters())
+    if not _is_plain(model):
+        return 1
+    smallest_batch, least, largest = (32, 8, 32) if device.type == "cpu" else (128, 1, 256)
+    products = max(batch_size, smallest_batch) * sum(p.numel() for p in model.parameters())
     most = MOST_PRODUCTS[device.type]
     return 1 if products > most else min(max(most // products, least), largest)

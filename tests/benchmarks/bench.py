@@ -36,7 +36,7 @@ from dvgs.models import (
     make_conv_autoencoder,
     reconstruction_loss,
 )
-from dvgs.scoring import BLOCK, CHUNK_BYTES, score
+from dvgs.scoring import CHUNK_BYTES, block_of, score
 from dvgs.together import fit_together, group_size, predict_together
 from dvgs.training import fit, predict
 from dvgs.trajectory import Trajectory, record_trajectory
@@ -88,7 +88,7 @@ def ours(model, loss, x, y, gradient, chunk=None):
     engine = GradientSimilarity(model, loss)
     engine(x[:9], y[:9], gradient)  # finds out what the layers allow
     as_scored = 1 << (CHUNK_BYTES[x.device.type] // engine.width).bit_length() - 1
-    chunk = chunk or min(BLOCK[x.device.type], as_scored)
+    chunk = chunk or min(block_of(10**6), as_scored)
     similarities = Captured(engine) if x.is_cuda else engine
 
     def run():

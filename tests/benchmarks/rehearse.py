@@ -206,7 +206,7 @@ def show_plans():
     print(
         f"Of a GPU, a little less than an H200 showed: {speed:.0f} TFLOP/s, {launch:g} ms to launch a step of training,"
     )
-    print(f"{runtime.STACKED} models of a curve in a step. ASSUMED of it, not measured: Adam at {rate:g} TB/s.")
+    print(f"of stacked models. ASSUMED of it, not measured: Adam at {rate:g} TB/s.")
     print(f"Assumed of a job's threads: each beyond the first adds {runtime.THREAD:g} of its speed; of ten million")
     print("profiles: perturbagens in proportion to LINCS 2020.")
     for n, genes in ((N_SIGNATURES, N_GENES), (N_SIGNATURES, N_ALL_GENES), (10_000_000, N_GENES)):

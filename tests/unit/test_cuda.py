@@ -15,7 +15,7 @@ from torch import nn
 import dvgs
 from dvgs import capture, scoring
 from dvgs.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
-from dvgs.together import fit_together
+from dvgs.together import fit_together, predict_together
 from dvgs.training import fit
 from dvgs.trajectory import Trajectory, record_trajectory
 
@@ -69,7 +69,7 @@ def test_captured_launches_give_what_launches_give(profiles, monkeypatch):
     monkeypatch.setattr(capture._Graph, "__call__", lambda *a: replayed.append(1) or real(*a))
     model = make_autoencoder(100, (64,), 16, seed=1)
     captured = values(model, profiles, device="cuda")
-    assert len(replayed) == 8  # a chunk in each step
+    assert len(replayed) == 24  # three chunks in each step
     monkeypatch.setattr(capture.Captured, "_capture", lambda self, key, *a: self._engine(*a))
     launched = values(model, profiles, device="cuda")
     assert np.allclose(captured, launched, rtol=1e-5, atol=1e-6)
@@ -128,7 +128,7 @@ def test_out_of_memory_halves_the_chunk(rng, caplog):
 
 
 def test_any_number_of_shards_gives_the_same_bytes(tmp_path, profiles, monkeypatch):
-    monkeypatch.setitem(scoring.BLOCK, "cuda", 4096)
+    monkeypatch.setattr(scoring, "BLOCK", 4096)
     x, path = torch.from_numpy(profiles), tmp_path / "trajectory.h5"
     target, model = x[:200].cuda(), make_autoencoder(100, (64,), 16, seed=1).cuda()
     options = {"epochs": 5, "batch_size": 200, "learning_rate": 1e-3, "seed": 1}
@@ -136,7 +136,7 @@ def test_any_number_of_shards_gives_the_same_bytes(tmp_path, profiles, monkeypat
     found = []
     with Trajectory(path, device="cuda") as trajectory:
         for n_shards in (1, 3):
-            parts = [scoring.plan_shard(len(x), shard, n_shards, "cuda") for shard in range(n_shards)]
+            parts = [scoring.plan_shard(len(x), shard, n_shards) for shard in range(n_shards)]
             read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
             tables = [scoring.score(trajectory, reconstruction_loss, read, *part) for part in parts]
             found.append(pd.concat(tables, ignore_index=True))
@@ -178,7 +178,7 @@ def test_stacked_training_is_replayed_to_what_fit_gives(rng, labelled, batch_siz
             assert torch.allclose(a, b, rtol=1e-6, atol=1e-8)
 
 
-def test_a_training_that_waits_is_not_captured(labelled):
+def test_a_training_that_waits_is_not_captured_and_the_next_is(labelled, monkeypatch):
     def waiting(prediction, y):
         assert prediction.isfinite().all().item()
         return cross_entropy(prediction, y)
@@ -187,7 +187,19 @@ def test_a_training_that_waits_is_not_captured(labelled):
     models = [copy.deepcopy(before) for _ in range(3)]
     options = {"steps": 20, "batch_size": 300, "learning_rate": 1e-2, "seeds": [1] * 3}
     fit_together(models, waiting, *labelled, [torch.arange(300)] * 3, **options)
-    others = [copy.deepcopy(before) for _ in range(3)]
+    others, replayed, real = [copy.deepcopy(before) for _ in range(3)], [], torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: replayed.append(1) or real(self))
     fit_together(others, cross_entropy, *labelled, [torch.arange(300)] * 3, **options)
+    assert len(replayed) == 17
     for a, b in zip(models[1].parameters(), others[1].parameters(), strict=True):
         assert torch.allclose(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_predictions_of_copies_trained_together(rng, labelled):
+    x, y = labelled
+    model, rows = make_classifier(), [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 90)]
+    options = {"steps": 20, "batch_size": 300, "learning_rate": 1e-2}
+    found = predict_together(model, cross_entropy, x, y, rows, x[:50], **options, seeds=[1] * 3)
+    for prediction, own in zip(found, rows, strict=True):
+        alone = fit(copy.deepcopy(model), cross_entropy, x, y, **options, seed=1, rows=own).eval()
+        assert torch.allclose(prediction, alone(x[:50]), rtol=1e-6, atol=1e-8)

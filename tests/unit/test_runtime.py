@@ -1,14 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
 
-from dvgs import runtime, scoring
+from dvgs import runtime
 from dvgs.configuration import check_config
 from dvgs.curves import plan
 from dvgs.models import make_autoencoder, make_perturbation_model
-from dvgs.runtime import BLOCK
-from dvgs.scoring import plan_shard
+from dvgs.scoring import block_of, plan_shard
+from dvgs.together import group_size
 from dvgs.training import steps_per_epoch
 
 N, GENES, GB = 720_216, 978, 2.8
@@ -52,19 +53,28 @@ def test_trainings_are_those_of_the_curves(quantiles):
     different = {(profiles, *((method, drop, q) if q else ())) for profiles, method, drop, q in points}
     curves = {"quantiles": quantiles, "replicates": 2, "epochs": 3, "batch_size": 100}
     found = runtime.work("trace_curve", make_config(curves=curves), 250, GENES, GB)
-    assert found["steps"] * runtime.STACKED == len(different) * 2 * 3 * 3
+    steps = found["steps"] * runtime.stacked(n_weights(make_autoencoder(GENES, [256, 256], 64, seed=0)), 100)
+    assert steps == pytest.approx(len(different) * 2 * 3 * 3)
 
 
 @pytest.mark.parametrize("n, shards", [(720_216, 4), (17_000, 2), (100, 4), (8192 * 7, 3)])
-@pytest.mark.parametrize("gpu", [False, True])
-def test_largest_shard(n, shards, gpu):
-    sizes = [np.ptp(plan_shard(n, shard, shards, "cuda" if gpu else "cpu")) for shard in range(shards)]
-    share, block = runtime.largest_share("score_shard", make_config(score={"shards": shards}), n, gpu), BLOCK[gpu]
+def test_largest_shard(n, shards):
+    sizes = [np.ptp(plan_shard(n, shard, shards)) for shard in range(shards)]
+    share, block = runtime.largest_share("score_shard", make_config(score={"shards": shards}), n), block_of(n)
     assert max(sizes) <= share * n + block and share * n <= max(sizes) + block
 
 
-def test_blocks_are_those_of_scoring():
-    assert {"cpu": BLOCK[False], "cuda": BLOCK[True]} == scoring.BLOCK
+@pytest.mark.parametrize("n", [1, 16 * 8192 - 1, 16 * 8192, N])
+def test_blocks_are_those_of_scoring(n):
+    assert runtime.block_of(n) == block_of(n)
+
+
+@pytest.mark.parametrize("sizes", [(978, [256, 256], 64), (12_328, [256, 256], 64), (978, [64], 16)])
+@pytest.mark.parametrize("batch_size", [64, 1024, 10**6])
+def test_stacks_are_those_of_training(sizes, batch_size):
+    model = make_autoencoder(*sizes, seed=0)
+    expected = group_size(model, batch_size, torch.device("cuda"))
+    assert abs(runtime.stacked(n_weights(model), batch_size) - expected) <= 1
 
 
 def test_time_grows_with_what_is_to_be_done():

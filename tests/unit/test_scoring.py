@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from torch import nn
 
 from dvgs import scoring as module
 from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.scoring import BLOCK, plan_shard, score, standard_error
+from dvgs.scoring import BLOCK, block_of, plan_shard, score, standard_error
 from dvgs.trajectory import Trajectory, record_trajectory
 from dvgs.values import COLUMNS, MEASURES, convergence, gather
 
@@ -64,9 +65,18 @@ def test_values_are_means_over_all_steps_of_all_restarts(recorded, rng):
         assert np.allclose(found[name], cosine[:, :steps].mean(axis=(0, 1)), atol=1e-5), name
 
 
+@pytest.mark.parametrize("n", [0, 1, 8193, 16 * 8192 - 1, 16 * 8192, 720_216])
+def test_shards_end_where_chunks_do(n):
+    for n_shards in (1, 3, 64):
+        parts = [plan_shard(n, shard, n_shards) for shard in range(n_shards)]
+        assert parts[0][0] == 0 and parts[-1][1] == n
+        assert all(before[1] == after[0] for before, after in pairwise(parts))
+        assert all(start % block_of(n) == 0 for start, stop in parts if start < n)
+
+
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
 def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards, monkeypatch):
-    monkeypatch.setitem(module.BLOCK, "cpu", 512)
+    monkeypatch.setattr(module, "BLOCK", 512)
     n = 5 * 512 + 17
     source = rng.normal(size=(n, 20)).astype(np.float32)
     ids = pd.Series([f"p{i}" for i in range(n)])
@@ -99,20 +109,20 @@ def test_masks_of_dropout_depend_on_seed_step_and_place_alone(tmp_path, rng):
     record_trajectory(
         path, network, reconstruction_loss, x, x, epochs=3, batch_size=30, learning_rate=0.01, seed=1
     )  # fmt: skip
-    source = rng.normal(size=(BLOCK["cpu"] + 50, 6)).astype(np.float32)
+    source = rng.normal(size=(BLOCK + 50, 6)).astype(np.float32)
     with Trajectory(path, network) as trajectory:
         state = torch.get_rng_state()
         whole = score_rows(trajectory, source)
         assert torch.equal(state, torch.get_rng_state())
         torch.rand(7)
-        last = score_rows(trajectory, source, BLOCK["cpu"])
+        last = score_rows(trajectory, source, BLOCK)
         other = score_rows(trajectory, source, seed=2)
-    assert whole[BLOCK["cpu"] :].reset_index(drop=True).equals(last)
+    assert whole[BLOCK:].reset_index(drop=True).equals(last)
     assert not np.allclose(whole["cosine"], other["cosine"], atol=1e-3)
 
 
 def test_finished_windows_are_found_again_but_not_those_of_other_data(recorded, rng, tmp_path, monkeypatch):
-    monkeypatch.setitem(module.BLOCK, "cpu", 512)
+    monkeypatch.setattr(module, "BLOCK", 512)
     source = rng.normal(size=(1300, 20)).astype(np.float32)
     with Trajectory(recorded) as trajectory:
         expected = score_rows(trajectory, source)
@@ -131,7 +141,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(recorded, rng, monkeypatch, 
     source = rng.normal(size=(1100, 20)).astype(np.float32)
     real = module.GradientSimilarity.__call__
     sizes = []
-    monkeypatch.setitem(module.BLOCK, "cpu", 512)
+    monkeypatch.setattr(module, "BLOCK", 512)
 
     def small(self, x, *arguments):
         if len(x) > 200:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dvgs import curves, together
-from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
 from dvgs.together import ELEMENTWISE, fit_together, group_size
 from dvgs.training import fit
 
@@ -87,6 +87,14 @@ def test_fewer_rows_than_a_batch_are_one_batch(rng, labelled, stacked):
     rows = draw_rows(rng, 9, 60, 9, 16, 1, 20)
     assert difference(models, cross_entropy, *labelled, rows, seeds=range(6)) < 1e-12
     assert stacked == [2, 3]
+
+
+@pytest.mark.parametrize("sizes", [(16, 60, 16), (60, 16)])
+def test_as_many_rows_as_a_batch_beside_more(rng, labelled, stacked, sizes):
+    """They are one batch, always the same, and the others are not."""
+    models = [make_classifier(k) for k in range(len(sizes))]
+    assert difference(models, cross_entropy, *labelled, draw_rows(rng, *sizes), seeds=range(len(sizes))) < 1e-12
+    assert stacked == [len(sizes)]
 
 
 def test_one_model_and_rows_of_numpy(rng, labelled, stacked):
@@ -237,3 +245,4 @@ def test_small_models_go_together_and_large_ones_alone():
     assert group_size(make_classifier(0), 200, gpu) == 256
     assert 8 < group_size(make_autoencoder(978, (256, 256), 64, seed=0), 1024, gpu) < 32
     assert group_size(make_autoencoder(20_000, (4096, 4096), 64, seed=0), 4096, gpu) == 1
+    assert group_size(make_conv_autoencoder(seed=0), 64, gpu) == group_size(make_conv_autoencoder(seed=0), 64, cpu) == 1
