@@ -47,10 +47,10 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
 
     trajectory: an open Trajectory. loss(prediction, y): one loss per sample. read(start, stop): x and y of those
     profiles as tensors; y may be x itself. precise: one of devices.PRECISIONS. seed: of the masks of dropout.
-    total: how many profiles all shards have together, by default stop.
-    parts: a folder in which finished windows are kept and, after a kill, found again; whoever saves the result removes
-    it. Memory: one window of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their number and
-    that of steps.
+    total: how many profiles all shards have together, by default stop. parts: a folder in which finished windows are
+    kept and, after a kill, found again; whoever saves the result removes it.
+    Memory: one window of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their
+    number and that of steps.
 
     Returns a DataFrame with a row per profile, float64: MEASURES, the means over all rows of the trajectory;
     `cosine_se` (standard_error); `cosine_even` and `cosine_odd`, the means over alternate batches of steps, or over
