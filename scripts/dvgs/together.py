@@ -29,6 +29,8 @@ def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, 
     Models of more than Linear layers, activations, dropout and norms of a sample are trained one by one, by `fit`.
     Returns models. Raises ValueError if models, rows and seeds are not equally many, RuntimeError if shapes differ.
     """
+    if len(models) != len(rows):
+        raise ValueError(f"{len(models)} models for {len(rows)} sets of rows")
     training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     for group in _alike(rows, seeds, batch_size):
         own = [models[k] for k in group]

@@ -186,9 +186,11 @@ def test_stacked_training_leaves_the_random_state(rng, labelled):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_models_rows_and_seeds_are_equally_many(labelled):
+@pytest.mark.parametrize("models, rows, seeds", [(1, 2, 1), (2, 1, 1), (1, 2, 2), (1, 1, 2)])
+def test_models_rows_and_seeds_are_equally_many(labelled, models, rows, seeds):
+    models = [make_classifier(0) for _ in range(models)]
     with pytest.raises(ValueError):
-        fit_together([make_classifier(0)], cross_entropy, *labelled, [[1, 2], [3]], **TRAINING, seeds=[1])
+        fit_together(models, cross_entropy, *labelled, [[1, 2]] * rows, **TRAINING, seeds=[1] * seeds)
 
 
 @pytest.mark.parametrize("own_forward", [False, True], ids=["stacked", "one by one"])
