@@ -34,9 +34,8 @@ def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, 
     training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     for group in _alike(rows, seeds, batch_size):
         own = [models[k] for k in group]
-        together = len(own) > 1 and x.ndim == 2 and all(_is_plain(model) for model in own)
-        train = _fit_stacked if together else _fit_alone
-        train(own, loss, x, y, *_of(group, rows, seeds), **training)
+        train = _fit_stacked if _can_stack(own, x) else _fit_alone
+        train(own, loss, x, y, *_chosen(group, rows, seeds), **training)
     return models
 
 
@@ -47,12 +46,13 @@ def predict_together(model, loss, x, y, rows, inputs, *, steps, batch_size, lear
     """
     training, found = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}, [None] * len(rows)
     for group in _alike(rows, seeds, batch_size):
-        if len(group) > 1 and x.ndim == 2 and _is_plain(model):
-            stacked = _train([model] * len(group), loss, x, y, *_of(group, rows, seeds), **training)
+        own = [model] * len(group)
+        if _can_stack(own, x):
+            stacked = _train(own, loss, x, y, *_chosen(group, rows, seeds), **training)
             predictions = _predict_stacked(stacked, inputs, len(group))
         else:
             copies = [copy.deepcopy(model) for _ in group]
-            _fit_alone(copies, loss, x, y, *_of(group, rows, seeds), **training)
+            _fit_alone(copies, loss, x, y, *_chosen(group, rows, seeds), **training)
             predictions = [predict(trained, inputs) for trained in copies]
         for k, prediction in zip(group, predictions, strict=True):
             found[k] = prediction
@@ -67,7 +67,11 @@ def _alike(rows, seeds, batch_size):
     return alike.values()
 
 
-def _of(group, rows, seeds):
+def _can_stack(models, x):
+    return len(models) > 1 and x.ndim == 2 and all(_is_plain(model) for model in models)
+
+
+def _chosen(group, rows, seeds):
     return [torch.as_tensor(rows[k]) for k in group], [seeds[k] for k in group]
 
 
