@@ -9,8 +9,9 @@ from dvgs.jobs import duration, logger
 from dvgs.seeds import derive_seed
 from dvgs.together import fit_together, group_size, predict_together
 
-TRIED = 512, {"cpu": 3, "cuda": 40}  # rows and steps by which a training is timed, on a GPU most of them captured
-SAID = 1 << 26  # numbers that coalitions trained together say of the target at most: 256 MiB
+TRIED_ROWS = 512  # by which a training is timed
+TRIED_STEPS = {"cpu": 3, "cuda": 40}  # the same; on a GPU most of them are captured
+MOST_PREDICTED = 1 << 26  # numbers predicted for the target by the coalitions that are trained together: 256 MiB
 
 
 def utilities(task, coalitions, *, steps, batch_size, learning_rate):
@@ -27,10 +28,10 @@ def utilities(task, coalitions, *, steps, batch_size, learning_rate):
 
 
 def at_once(task, batch_size):
-    """How many coalitions to train together: what they say of the target is held at once."""
+    """How many coalitions to train together: their predictions for the target are held at once."""
     x, _ = task.target
-    said = len(x) * (task.n_classes or x[0].numel())
-    return max(1, min(group_size(task.start(), batch_size, task.device), SAID // said))
+    predicted = len(x) * (task.n_classes or x[0].numel())
+    return max(1, min(group_size(task.start(), batch_size, task.device), MOST_PREDICTED // predicted))
 
 
 def check_hours(task, method, n_trainings, *, steps, batch_size, together=1):
@@ -39,7 +40,7 @@ def check_hours(task, method, n_trainings, *, steps, batch_size, together=1):
     Raises InputError, before anything else was done.
     """
     x, y = task.source
-    rows, few = min(TRIED[0], batch_size, len(x)), TRIED[1][x.device.type]
+    rows, few = min(TRIED_ROWS, batch_size, len(x)), TRIED_STEPS[x.device.type]
     seconds = []
     for _ in range(2):  # the first also warms up
         models, own = [task.start() for _ in range(together)], [torch.arange(rows)] * together
