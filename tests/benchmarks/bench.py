@@ -431,7 +431,8 @@ def bench_shapley(device):
 
     Sizes as a permutation of 1,000 samples goes through them; on a CPU with fewer steps, which are alike.
     """
-    sizes, steps, few = (10, 50, 100, 200, 300, 400, 500), *((25, FEW) if device.type == "cpu" else (200, 2))
+    sizes = (10, 50, 100, 200, 300, 400, 500)
+    steps, few = (25, FEW) if device.type == "cpu" else (200, 2)
     start = make_classifier(108, [100, 100], 2, seed=1, dropout=0.5, norm=True).to(device)
     k = group_size(start, 500, device)
     rng = np.random.default_rng(0)
