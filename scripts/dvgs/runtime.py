@@ -20,8 +20,8 @@ DRAWS = 2  # trajectories of a target
 # of those with an APC.
 AT_QUANTILE, AT_NONE = 18, 2
 
-# Of a large GPU: operations in a second of scoring in float32, and the time in which the kernels of a training step are
-# launched (tests/benchmarks/cuda_h200.txt); of its memory, bytes in a second of Adam, assumed.
+# Of a large GPU: operations in a second of scoring in float32 (less than tests/benchmarks/cuda_h200.txt shows); and
+# assumed, the time in which the kernels of a training step are launched, and bytes of memory in a second of Adam.
 GPU_FLOPS, GPU_STEP, GPU_BYTES = 30e12, 2.5e-3, 1.5e12
 FLOPS = 6  # of a gradient, for every multiplication of the forward pass
 UPDATE_BYTES = 28  # that Adam reads and writes for a number

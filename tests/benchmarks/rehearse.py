@@ -204,9 +204,9 @@ def show_plans():
     print("kind, at most eight threads a job. GPUs: one a job for training and scoring, CPUs enough.")
     speed, rate, launch = runtime.GPU_FLOPS / 1e12, runtime.GPU_BYTES / 1e12, 1000 * runtime.GPU_STEP
     print(
-        f"Of a GPU, less than an H200 showed: {speed:.0f} TFLOP/s, {launch:g} ms to launch a step of training, of one"
+        f"Of a GPU, less than an H200 showed: {speed:.0f} TFLOP/s. ASSUMED of it, not measured: {launch:g} ms to launch"
     )
-    print(f"model or of a stack. ASSUMED of it, not measured: Adam at {rate:g} TB/s.")
+    print(f"a step of training, of one model or of a stack, and Adam at {rate:g} TB/s.")
     print(f"Assumed of a job's threads: each beyond the first adds {runtime.THREAD:g} of its speed; of ten million")
     print("profiles: perturbagens in proportion to LINCS 2020.")
     for n, genes in ((N_SIGNATURES, N_GENES), (N_SIGNATURES, N_ALL_GENES), (10_000_000, N_GENES)):
