@@ -9,7 +9,7 @@ import torch
 from scipy.stats import spearmanr
 from task_examples import blobs
 
-from dvgs import resuming
+from dvgs import coalitions, resuming
 from dvgs.baselines import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out
 from dvgs.errors import InputError
 from dvgs.statistics import auroc
@@ -237,3 +237,12 @@ def test_what_takes_too_long_is_refused(rng, monkeypatch, caplog):
             value_task(task, method, {})
         assert "\n" not in str(error.value)
     assert "leave_one_out: 41 trainings of 200 steps" in caplog.text
+
+
+def test_predictions_held_at_once_are_bounded(rng, monkeypatch):
+    task = blobs(rng)
+    assert coalitions.at_once(task, 10) > 3
+    monkeypatch.setattr(coalitions, "MOST_PREDICTED", 3 * len(task.target[0]) * task.n_classes)
+    assert coalitions.at_once(task, 10) == 3
+    monkeypatch.setattr(coalitions, "MOST_PREDICTED", 1)
+    assert coalitions.at_once(task, 10) == 1
