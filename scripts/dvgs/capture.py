@@ -6,6 +6,8 @@ import torch
 
 from dvgs.jobs import logger
 
+_failed = False  # whether a capture did: torch's allocator may take it to go on, so none is tried again
+
 
 class Captured:
     """A GradientSimilarity on CUDA whose launches are captured, one graph for each number of samples.
@@ -18,7 +20,7 @@ class Captured:
         self._engine, self._graphs, self._works = engine, {}, True
 
     def __call__(self, x, y, target_gradient, target_squared):
-        if not self._works:
+        if _failed or not self._works:
             return self._engine(x, y, target_gradient, target_squared)
         key = len(x), torch.is_autocast_enabled("cuda"), torch.get_float32_matmul_precision()
         if key not in self._graphs:
@@ -36,7 +38,6 @@ class Captured:
             found = graph(*arguments)
         except RuntimeError as error:
             _recover(stream, error)
-            self._works = False
             return expected
         self._works = all(torch.allclose(found[name], expected[name], 1e-4, 1e-6) for name in expected)
         if not self._works:
@@ -80,12 +81,12 @@ class CapturedStep:
     LAUNCHED = 3  # captured work has to have run before
 
     def __init__(self, step):
-        self._step, self._done, self._graph, self._works = step, 0, None, True
+        self._step, self._done, self._graph = step, 0, None
 
     def __call__(self):
         if self._graph:
             self._graph.replay()
-        elif not self._works:
+        elif _failed:
             self._step()
         elif self._done < self.LAUNCHED:
             self._done += 1
@@ -99,7 +100,6 @@ class CapturedStep:
             with torch.cuda.graph(graph):
                 self._step()
         except RuntimeError as error:
-            self._works = False
             _recover(stream, error)
             self._step()
         else:
@@ -124,6 +124,8 @@ def _other_stream(device):
 
 def _recover(stream, error):
     """Say that a capture failed, and leave what it may not have returned from: its stream and its random numbers."""
+    global _failed
+    _failed = True
     torch.cuda.set_stream(stream)
     torch.cuda.synchronize()
     generator = torch.cuda.default_generators[stream.device.index]

@@ -110,23 +110,6 @@ def test_no_step_waits_for_the_gpu(profiles, precision, monkeypatch):
     assert waited == list(range(8))
 
 
-def test_out_of_memory_halves_the_chunk(rng, caplog):
-    caplog.set_level(logging.WARNING)
-    model, x = make_autoencoder(100, (2000,), 16, seed=1), rng.normal(size=(4000, 100)).astype(np.float32)
-    expected = values(model, x, device="cuda")
-    assert not caplog.records
-    torch.cuda.empty_cache()
-    most = torch.cuda.memory_reserved() + (48 << 20)
-    torch.cuda.set_per_process_memory_fraction(most / torch.cuda.get_device_properties(0).total_memory)
-    try:
-        found = values(model, x, device="cuda")
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    assert any("out of memory with chunks" in record.message for record in caplog.records)
-    for name in expected:
-        assert np.allclose(found[name], expected[name], rtol=1e-3, atol=1e-4), name
-
-
 def test_any_number_of_shards_gives_the_same_bytes(tmp_path, profiles, monkeypatch):
     monkeypatch.setattr(scoring, "BLOCK", 1024)  # so few that 20,000 profiles go in chunks of four times as many
     x, path = torch.from_numpy(profiles), tmp_path / "trajectory.h5"
@@ -178,7 +161,35 @@ def test_stacked_training_is_replayed_to_what_fit_gives(rng, labelled, batch_siz
             assert torch.allclose(a, b, rtol=1e-6, atol=1e-8)
 
 
-def test_a_training_that_waits_is_not_captured_and_the_next_is(labelled, monkeypatch):
+def test_predictions_of_copies_trained_together(rng, labelled):
+    x, y = labelled
+    model, rows = make_classifier(), [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 90)]
+    options = {"steps": 20, "batch_size": 300, "learning_rate": 1e-2}
+    found = predict_together(model, cross_entropy, x, y, rows, x[:50], **options, seeds=[1] * 3)
+    for prediction, own in zip(found, rows, strict=True):
+        alone = fit(copy.deepcopy(model), cross_entropy, x, y, **options, seed=1, rows=own).eval()
+        assert torch.allclose(prediction, alone(x[:50]), rtol=1e-6, atol=1e-8)
+
+
+# The last two here, for nothing is captured any more after a capture that failed, be it for want of memory.
+def test_out_of_memory_halves_the_chunk(rng, caplog):
+    caplog.set_level(logging.WARNING)
+    model, x = make_autoencoder(100, (2000,), 16, seed=1), rng.normal(size=(4000, 100)).astype(np.float32)
+    expected = values(model, x, device="cuda")
+    assert not caplog.records
+    torch.cuda.empty_cache()
+    most = torch.cuda.memory_reserved() + (48 << 20)
+    torch.cuda.set_per_process_memory_fraction(most / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        found = values(model, x, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert any("out of memory with chunks" in record.message for record in caplog.records)
+    for name in expected:
+        assert np.allclose(found[name], expected[name], rtol=1e-3, atol=1e-4), name
+
+
+def test_a_training_that_waits_is_not_captured_nor_is_the_next(labelled, monkeypatch):
     def waiting(prediction, y):
         assert prediction.isfinite().all().item()
         return cross_entropy(prediction, y)
@@ -190,16 +201,6 @@ def test_a_training_that_waits_is_not_captured_and_the_next_is(labelled, monkeyp
     others, replayed, real = [copy.deepcopy(before) for _ in range(3)], [], torch.cuda.CUDAGraph.replay
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: replayed.append(1) or real(self))
     fit_together(others, cross_entropy, *labelled, [torch.arange(300)] * 3, **options)
-    assert len(replayed) == 17
+    assert not replayed
     for a, b in zip(models[1].parameters(), others[1].parameters(), strict=True):
         assert torch.allclose(a, b, rtol=1e-6, atol=1e-8)
-
-
-def test_predictions_of_copies_trained_together(rng, labelled):
-    x, y = labelled
-    model, rows = make_classifier(), [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 90)]
-    options = {"steps": 20, "batch_size": 300, "learning_rate": 1e-2}
-    found = predict_together(model, cross_entropy, x, y, rows, x[:50], **options, seeds=[1] * 3)
-    for prediction, own in zip(found, rows, strict=True):
-        alone = fit(copy.deepcopy(model), cross_entropy, x, y, **options, seed=1, rows=own).eval()
-        assert torch.allclose(prediction, alone(x[:50]), rtol=1e-6, atol=1e-8)
