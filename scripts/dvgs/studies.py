@@ -142,7 +142,7 @@ def make_task(drawn, *, hidden, latent, seed, device, work=None, most_hours=24):
     def make_model(start):
         if n_classes:
             if len(shape) == 3:
-                return make_image_classifier(n_classes, start)
+                return make_image_classifier(hidden, n_classes, start)
             return make_classifier(*shape, hidden, n_classes, start, dropout=0.5, norm=True)
         return make_conv_autoencoder(start) if len(shape) == 3 else make_autoencoder(*shape, hidden, latent, start)
 

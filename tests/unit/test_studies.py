@@ -101,3 +101,20 @@ def test_published_models():
     images = {name: np.zeros((2, 3, 32, 32), np.float32) for name in ("source_x", "source_y", "target_x", "target_y")}
     task = make_task(images | {"n_classes": np.array(0)}, hidden=[], latent=None, seed=1, device=torch.device("cpu"))
     assert sum(p.numel() for p in task.start().parameters()) == 46221
+
+
+def test_the_classifier_of_images_is_the_published_one_on_patches(rng):
+    images = {name: rng.random((10, 3, 32, 32)).astype(np.float32) for name in ("source_x", "target_x")}
+    images |= {"source_y": np.arange(10), "target_y": np.arange(10), "n_classes": np.array(10)}
+    state = torch.get_rng_state()
+    task = make_task(images, hidden=[100, 100], latent=None, seed=1, device=torch.device("cpu"))
+    model, again = task.start().eval(), task.start().eval()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model[-1][0].weight.shape == (100, 2048) and model[-1][1].p == 0.5
+    x = torch.from_numpy(images["source_x"])
+    assert model(x).shape == (10, 10) and torch.equal(model(x), again(x))
+    features = model[:-1](x).reshape(10, 32, 8, 8)
+    patch = (x[1, :, 4:8, 8:12] * model[0].weight[5]).sum() + model[0].bias[5]  # what makes number 5 of patch 1, 2
+    own = model[0](x)[1]
+    expected = torch.nn.functional.mish((patch - own.mean()) / (own.var(correction=0) + 1e-5).sqrt())
+    torch.testing.assert_close(features[1, 5, 1, 2], expected)

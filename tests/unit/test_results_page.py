@@ -1,0 +1,79 @@
+"""The tables of docs/results.md say what the CSV files beside them say."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+METHODS = {
+    "DVGS": "dvgs",
+    "DVGS, classes as they are": "dvgs_raw",
+    "DVGS, classes as they are, 10 starts of 30 epochs": "dvgs_early",
+    "mean loss along the same steps": "dvgs_loss",
+    "random": "random",
+    "leave-one-out": "leave_one_out",
+    "Data Shapley, 10 permutations": "data_shapley",
+    "Data Shapley, 10 permutations, 3 replicates": "data_shapley",
+    "DVRL": "dvrl",
+    "KNN-Shapley": "knn_shapley",
+    "Data-OOB": "data_oob",
+    "loss at the end": "final_loss",
+    "gradient norm": "gradient_norm",
+    "norm of the features": "profile_norm",
+    "norm of the pixels": "profile_norm",
+    "reconstruction error": "reconstruction_error",
+}
+MEASURES = {
+    "AUROC, ± 2 sd": "auroc",
+    "found at 20 %, ± 2 sd": "found_at_20",
+    "Spearman with noise, ± 2 sd": "spearman_noise",
+}
+
+
+def tables():
+    """Of every table of methods: the folder of its CSV files, its header and its rows."""
+    folder, lines, found = None, PAGE.read_text().splitlines(), []
+    for number, line in enumerate(lines):
+        for link in re.findall(r"\((results/\S+)/summary\.csv\)", line):
+            folder = PAGE.parent / link
+        if line.startswith("| method |") and "± 2 sd" in line:
+            end = next(k for k in range(number, len(lines) + 1) if k == len(lines) or not lines[k].startswith("|"))
+            cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in lines[number:end]]
+            found.append(pytest.param(folder, cells[0], cells[2:], id=f"{folder.parent.name}-{folder.name}"))
+    return found
+
+
+def signed(value):
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def plain(value):
+    return signed(value).removeprefix("+")
+
+
+@pytest.mark.parametrize("folder, header, rows", tables())
+def test_a_table_of_methods(folder, header, rows):
+    summary, comparisons = (
+        pd.read_csv(folder / f"{name}.csv").set_index(["method", "measure"]) for name in ("summary", "comparisons")
+    )
+    first = next(MEASURES[name] for name in header if name in MEASURES)
+    for row in rows:
+        method = METHODS[row[0]]
+        for name, cell in zip(header, row, strict=True):
+            if name in MEASURES:
+                of = summary.loc[method, MEASURES[name]]
+                assert cell == f"{plain(of['mean'])} ± {2 * of['sd']:.3f}", (row[0], name)
+            elif name == "DVGS is better by" and method != "dvgs":
+                of = comparisons.loc[method, first]
+                mean = f"**{signed(of['mean'])}**" if of["better"] or of["worse"] else signed(of["mean"])
+                assert cell == f"{mean} [{signed(of['low'])}, {signed(of['high'])}]", row[0]
+            elif name in ("seconds", "times DVGS") and cell:
+                times = pd.read_csv(folder.parent / "run_times.csv").set_index(["study", "method"])
+                shown = times.loc[(folder.name, method), "seconds" if name == "seconds" else "ratio"]
+                assert float(cell.replace(",", "")) == pytest.approx(shown, abs=0.5 if shown >= 5 else 0.05), row[0]
+
+
+def test_there_are_such_tables():
+    assert len(tables()) >= 10
