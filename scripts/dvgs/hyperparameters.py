@@ -56,7 +56,7 @@ def _maker(task, setting, width):
 
 
 def effects(table, grid, n_bootstrap, rng):
-    """What each factor does: among all settings, and among those of each similarity.
+    """What each factor does: among all settings, those of each similarity, and the cosine at the first learning rate.
 
     table: that of find_by_grid for a whole grid. Returns a DataFrame `among, factor, level, n, mean, low, high, lowest,
     highest, difference, difference_low, difference_high`: mean and extremes of the AUROC at a level, and its mean
@@ -65,8 +65,8 @@ def effects(table, grid, n_bootstrap, rng):
     """
     levels = {factor: grid[factor] for factor in FACTORS} | {"similarity": SIMILARITIES}
     rows = []
-    for among, part in _parts(table):
-        for factor in FACTORS if among in SIMILARITIES else levels:
+    for among, fixed, part in _parts(table, grid):
+        for factor in (factor for factor in levels if factor not in fixed):
             others = [other for other in FACTORS if other != factor]
             equal = part.pivot_table("auroc", others, factor).reindex(columns=levels[factor]).to_numpy()
             drawn = rng.integers(len(equal), size=(n_bootstrap, len(equal)))
@@ -95,7 +95,7 @@ def effects(table, grid, n_bootstrap, rng):
 
 
 def summary(table, grid):
-    """How far it matters what one chooses, among all settings and among those of each similarity.
+    """How far it matters what one chooses, among the same settings as in `effects`.
 
     Returns a DataFrame `among, n, highest, median, mean, lowest, within_10, within_25, first`: the shares of settings
     whose AUROC is at most 10 and 25 % below the best of the whole grid, and the setting of all first levels.
@@ -103,16 +103,20 @@ def summary(table, grid):
     best = table["auroc"].max()
     first = np.logical_and.reduce([table[factor] == grid[factor][0] for factor in FACTORS])
     rows = []
-    for among, part in _parts(table):
+    for among, fixed, part in _parts(table, grid):
         area = part["auroc"]
         row = {"among": among, "n": len(area), "highest": area.max(), "median": area.median(), "mean": area.mean()}
         row |= {"lowest": area.min()}
         row |= {f"within_{round(100 * share)}": (area >= (1 - share) * best).mean() for share in NEAR}
-        rows.append(row | {"first": area[first[part.index]].iloc[0] if among in SIMILARITIES else np.nan})
+        rows.append(row | {"first": area[first[part.index]].iloc[0] if fixed else np.nan})
     return pd.DataFrame(rows)
 
 
-def _parts(table):
-    yield "all", table
+def _parts(table, grid):
+    """Names of parts of a grid, the factors that have one level in it, and its rows."""
+    yield "all", (), table
     for similarity in SIMILARITIES:
-        yield similarity, table[table["similarity"] == similarity]
+        yield similarity, ("similarity",), table[table["similarity"] == similarity]
+    similarity, rate = SIMILARITIES[0], grid["learning_rate"][0]
+    usual = (table["similarity"] == similarity) & (table["learning_rate"] == rate)
+    yield f"{similarity} at {rate:g}", ("similarity", "learning_rate"), table[usual]

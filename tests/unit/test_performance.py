@@ -71,6 +71,9 @@ def test_effects_are_differences_at_equal_settings(rng):
     assert found.loc[("cosine", "layers", "2"), "difference"] == pytest.approx(-0.02)
     assert found.loc[("all", "similarity", "dot"), "difference"] == pytest.approx(0.05)
     assert found.loc[("all", "dropout", "0.0"), "difference"] == pytest.approx(0)
+    layers = found.loc[("cosine at 0.01", "layers", "2")]
+    assert layers[["n", "mean"]].tolist() == [4, pytest.approx(0.66)] and layers["difference"] == pytest.approx(-0.02)
+    assert ("cosine at 0.01", "learning_rate", "0.01") not in found.index
     assert not any(factor == "similarity" for among, factor, _ in found.index if among != "all")
 
 
@@ -89,6 +92,7 @@ def test_summary_counts_what_is_near_the_best():
     assert found.loc["all", ["n", "highest", "lowest"]].tolist() == [64, 0.9, 0.5]
     assert found.loc["all", "within_10"] == 0.25 and found.loc["all", "within_25"] == 0.625
     assert found.loc["cosine", "within_10"] == 1 and found.loc["l2", "first"] == 0.7
+    assert found.loc["cosine at 0.01", ["n", "within_10", "first"]].tolist() == [8, 1, 0.9]
 
 
 def test_time_grows_with_the_source_and_falls_with_every(rng):
