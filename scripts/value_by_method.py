@@ -6,17 +6,20 @@ from pathlib import Path
 import pandas as pd
 
 from dvgs.devices import pick_device
+from dvgs.errors import InputError
 from dvgs.files import write_parquet
 from dvgs.jobs import job
 from dvgs.models import make_autoencoder
 from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
 from dvgs.splits import target_rows, valued_rows
-from dvgs.studies import value_task
+from dvgs.studies import METHODS, value_task
 from dvgs.tasks import Task
 
 
 def main(input, output, wildcards, model, most_hours, device, seed):
+    if wildcards.method not in METHODS:
+        raise InputError("methods", wildcards.method, "no such method", f"known here: {', '.join(METHODS)}")
     split, device = pd.read_parquet(input.split), pick_device(device)
     profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
     rows = valued_rows(split, "first")

@@ -15,6 +15,7 @@ from dvgs.studies import make_task, seed_of, value_task
 def main(input, output, wildcards, hidden, latent, settings, most_hours, seed, device):
     work = Path(output.values).with_suffix(".work")
     work.mkdir(exist_ok=True)
+    goes_on = any(work.iterdir())
     drawn = np.load(input.drawn)
     task = make_task(
         drawn,
@@ -27,6 +28,9 @@ def main(input, output, wildcards, hidden, latent, settings, most_hours, seed, d
     )
     table, seconds = value_task(task, wildcards.method, settings)
     logger.info("%s: %.2f s for %d values", wildcards.method, seconds, len(table))
+    if goes_on:
+        logger.info("what it took before it was killed is not known, so neither are its seconds")
+        seconds = np.nan
     # Seconds differ from run to run, so they stand apart from what does not.
     write_csv(output.seconds, pd.DataFrame({"seconds": [seconds]}))
     write_parquet(output.values, table.assign(corrupted=drawn["corrupted"], noise_sd=drawn["noise_sd"]))

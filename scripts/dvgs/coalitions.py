@@ -18,7 +18,8 @@ def utilities(task, coalitions, *, steps, batch_size, learning_rate):
     """The score on the target after training on each coalition alone, a list of floats.
 
     coalitions: lists of positions in the source, trained together; none is empty. All trainings start from the same
-    weights and have the same seed, so that a utility is a function of the coalition.
+    weights and have the same seed, so that a utility is a function of the coalition and its order, by which masks of
+    dropout and batches fall to its samples.
     """
     x, y = task.target
     training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
@@ -37,7 +38,7 @@ def at_once(task, batch_size):
 def check_hours(task, method, n_trainings, *, steps, batch_size, together=1):
     """Log how long so many trainings take, so many together, and refuse what takes more than task.most_hours.
 
-    Raises InputError, before anything else was done.
+    Raises InputError. To be called with what a valuation that was killed has left to do, before it goes on.
     """
     x, y = task.source
     rows, few = min(TRIED_ROWS, batch_size, len(x)), TRIED_STEPS[x.device.type]

@@ -1,6 +1,7 @@
 """The config: checked against its JSON schema and completed with the schema's defaults before anything runs."""
 
 import difflib
+import re
 from pathlib import Path
 
 import jsonschema
@@ -65,8 +66,9 @@ def _explain(error, schema, file):
         meaning = schema.get("description", meaning)
     field = ".".join(map(str, path))
     if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = sorted(set(error.instance) - set(known), key=str)[0]
+        known, patterns = list(error.schema.get("properties", {})), error.schema.get("patternProperties", {})
+        others = (key for key in set(error.instance) - set(known) if not any(re.search(p, str(key)) for p in patterns))
+        unknown = min(others, key=str)
         near = difflib.get_close_matches(str(unknown), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return InputError(file, f"{field}.{unknown}" if field else str(unknown), "unknown key", remedy)

@@ -32,7 +32,7 @@ def add_noise(x, largest_sd, rng):
 
     x: (n, ...) float32. Returns the noisy x, float32, and (n,) float64, the standard deviations.
     """
-    if not largest_sd >= 0:
+    if not 0 <= largest_sd < np.inf:
         raise InputError("corruption", "noise_sd", f"{largest_sd} is no standard deviation", "give 0 or more")
     sd = rng.uniform(0, largest_sd, len(x))
     scale = sd.reshape(-1, *[1] * (x.ndim - 1)).astype(np.float32)

@@ -14,7 +14,7 @@ class Kept:
     """The state of one valuation, a dict of numbers, tensors and dicts of these.
 
     task: a Task; without its folder nothing is kept. method, settings: what else the state is a state of; one of other
-    data or settings is not taken up. The folder is for the caller to remove in the end.
+    data or settings, of another kind of device or version of torch is not taken up. The folder is for the caller to remove in the end.
     """
 
     def __init__(self, task, method, settings):
@@ -22,15 +22,14 @@ class Kept:
         self._last = time.monotonic()
         if self._path:
             start = task.start()
-            self._key = digest(
-                repr(start), settings, task.seed, *start.state_dict().values(), *task.source, *task.target
-            )
+            made_by = settings, task.seed, task.device.type, torch.__version__
+            self._key = digest(repr(start), *made_by, *start.state_dict().values(), *task.source, *task.target)
 
     def load(self):
         """The state, or None."""
         if not self._path or not self._path.exists():
             return None
-        kept = torch.load(self._path, weights_only=True)
+        kept = torch.load(self._path, weights_only=True, map_location="cpu")
         return kept["state"] if kept["key"] == self._key else None
 
     def save(self, state):

@@ -18,7 +18,7 @@ def read_studies(path, preset, schema_path):
         raise InputError("config", "studies.file", f"there is no {path}", "correct the path")
     try:
         config = yaml.safe_load(Path(path).read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(path, "(the whole file)", f"not YAML ({error})", "correct it") from None
     check_config(config, schema_path, file=path)
     presets, studies = config["presets"], config["studies"]
@@ -32,10 +32,19 @@ def read_studies(path, preset, schema_path):
     found = {"presets": presets, "studies": {name: studies[name] | chosen["settings"] for name in names}}
     check_config(found, schema_path, file=path)
     for name, study in found["studies"].items():
+        if not isinstance(name, str):
+            raise InputError(path, f"studies.{name}", "the name is no text", "put it between quotes")
         if study["corruption"].keys() == {"labels"} and study["task"] != "classify":
             raise InputError(path, f"studies.{name}.corruption", "there are no labels", "say noise_sd, or classify")
         if study["data"] == "l1000" and study["task"] == "classify":
             raise InputError(path, f"studies.{name}.task", "L1000 has no classes", "say reconstruct or denoise")
+        if study["features"] == "auto" and (study["data"] != "cifar10" or study["task"] != "classify"):
+            raise InputError(path, f"studies.{name}.features", "no images with classes", "leave it out")
+        for method in study["methods"].keys() & {"knn_shapley", "data_oob"}:
+            if study["task"] != "classify":
+                raise InputError(path, f"studies.{name}.methods.{method}", "there are no classes", "leave it out")
+        if "hyperparameters" in study and not study["hidden"]:
+            raise InputError(path, f"studies.{name}.hidden", "the grid needs a width", "give one hidden layer or more")
         for key in study.keys() & {"hyperparameters", "scalability"}:
             if study["data"] not in ("adult", "blog") or study["task"] != "classify":
                 raise InputError(

@@ -14,7 +14,7 @@ from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
-from dvgs.training import fit, predict, steps_per_epoch
+from dvgs.training import explained, fit, predict, steps_per_epoch
 
 
 @dataclass
@@ -24,7 +24,8 @@ class Task:
     source, target: pairs (x, y) of tensors on one device, x float32 (n, ...). With classes y is int64 (n,), numbered
     from 0; without, n_classes is 0 and y is what a model should make of x. make_model(seed): a model in training mode.
     seed: of every draw. work: a folder in which a killed valuation is found and continued, or None. most_hours: longer
-    ones are refused. Raises InputError for labels in another form and a class that the target lacks.
+    ones are refused. Raises InputError for numbers that are not finite, labels in another form and a class that the
+    target lacks.
     """
 
     source: tuple[torch.Tensor, torch.Tensor]
@@ -36,10 +37,14 @@ class Task:
     most_hours: float = 24
 
     def __post_init__(self):
+        for name, pair in (("source", self.source), ("target", self.target)):
+            for what, part in zip("xy", pair, strict=True):
+                if not part.isfinite().all():
+                    raise InputError(name, what, "not all numbers are finite", "leave those samples out")
         if self.n_classes:
             for name, (x, y) in (("source", self.source), ("target", self.target)):
-                if y.ndim != 1 or y.is_floating_point() or len(y) != len(x) or not _within(y, self.n_classes):
-                    problem = f"not a class number from 0 to {self.n_classes - 1} for each sample"
+                if y.ndim != 1 or y.dtype != torch.int64 or len(y) != len(x) or not _within(y, self.n_classes):
+                    problem = f"not a class number, int64, from 0 to {self.n_classes - 1} for each sample"
                     raise InputError(name, "y", problem, "number the classes from 0")
             counts = torch.bincount(self.target[1], minlength=self.n_classes)
             if (counts == 0).any():
@@ -78,9 +83,11 @@ class Task:
             return auroc_of(prediction[:, 1] - prediction[:, 0], y)
         if self.n_classes:
             return (prediction.argmax(1) == y).double().mean().item()
-        residual = (prediction.double() - y.double()).square().flatten(1).mean(0)
-        variance = y.double().flatten(1).var(0, correction=0)
-        return (1 - residual / variance.clamp_min(1e-12)).mean().item()
+        residual = (prediction.double() - y.double()).flatten(1)
+        about_first = (y.double() - y[:1].double()).flatten(1)
+        about_mean = about_first - about_first.mean(0)
+        sums = (part.square().sum(0) for part in (residual, about_mean, about_first))
+        return explained(*sums).mean().item()
 
     def train_on_target(self, epochs=100, batch_size=500, learning_rate=1e-3):
         """A model trained on the target alone, as for DVGS; in evaluation mode."""

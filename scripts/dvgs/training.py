@@ -77,8 +77,7 @@ def predict(model, x):
 def r2(model, x):
     """R² of the reconstruction of x (n, genes), averaged uniformly over genes, in one pass over blocks.
 
-    A gene without variance counts 1 if it is reconstructed exactly and 0 if not, as in scikit-learn's
-    r2_score. Sums are float64, taken about the first profile so that a large mean costs no digits.
+    Sums are float64, taken about the first profile so that a large mean costs no digits.
     """
     model.eval()
     origin = x[:1].double()
@@ -88,10 +87,16 @@ def r2(model, x):
         total = total + centred.sum(0)
         squares = squares + centred.square().sum(0)
         residual = residual + (block.double() - model(block).double()).square().sum(0)
-    variance = squares - total.square() / len(x)
+    return explained(residual, squares - total.square() / len(x), squares).mean().item()
+
+
+def explained(residual, variance, squares):
+    """R² of each feature from sums over samples: of squared residuals, about the mean, and about a sample.
+
+    One without variance counts 1 if it is predicted exactly and 0 if not, as in scikit-learn's r2_score.
+    """
     constant = variance <= 1e-12 * squares
-    score = torch.where(constant, (residual == 0).double(), 1 - residual / variance)
-    return score.mean().item()
+    return torch.where(constant, (residual == 0).double(), 1 - residual / variance)
 
 
 @torch.no_grad()

@@ -53,6 +53,7 @@ def test_one_class_cannot_be_another(rng):
         corrupt_labels(np.zeros(5, int), 1, 0.5, rng)
 
 
-def test_impossible_noise(rng):
+@pytest.mark.parametrize("largest", [-1, float("inf"), float("nan")])
+def test_impossible_noise(rng, largest):
     with pytest.raises(InputError, match="noise_sd"):
-        add_noise(np.zeros((2, 2), np.float32), -1, rng)
+        add_noise(np.zeros((2, 2), np.float32), largest, rng)

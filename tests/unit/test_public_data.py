@@ -89,7 +89,26 @@ def test_truncated_file(tmp_path, name):
         assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("label, age", [("50K", "39"), ("<=50K", "old"), ("<=50K, 1", "39")])
+@pytest.mark.parametrize("name", FILES)
+def test_another_size_than_the_official_is_said(tmp_path, name, caplog):
+    WRITERS[name](tmp_path)
+    read_public_data(name, tmp_path)
+    assert all(
+        f"{file} has" in caplog.text and f"{official['size']}" in caplog.text for file, official in FILES[name].items()
+    )
+
+
+def test_damaged_zip(tmp_path, rng):
+    WRITERS["blog"](tmp_path)
+    path = tmp_path / "BlogFeedback.zip"
+    content = path.read_bytes()
+    for position in rng.integers(40, len(content) // 2, 20):
+        path.write_bytes(content[:position] + bytes(rng.integers(0, 256, 30, np.uint8)) + content[position + 30 :])
+        with pytest.raises(InputError, match=r"BlogFeedback\.zip"):
+            read_public_data("blog", tmp_path)
+
+
+@pytest.mark.parametrize("label, age", [("50K", "39"), ("<=50K", "old"), ("<=50K", "inf"), ("<=50K, 1", "39")])
 def test_adult_in_another_form(tmp_path, label, age):
     write_adult(tmp_path)
     (tmp_path / "adult.data").write_text(PERSON.replace("39", age) + label)

@@ -115,6 +115,9 @@ def test_presets_for_two_cores_take_less_than_the_published(preset):
         assert {"dvgs", "random"} <= study["methods"].keys()
 
 
+NOISE = {"corruption": {"noise_sd": 1}}
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -123,7 +126,16 @@ def test_presets_for_two_cores_take_less_than_the_published(preset):
         ({"methods": {"dvgs": {"epoch": 3}}}, "unknown key; did you mean 'epochs'?"),
         ({"methods": {"dvsg": {}}}, "unknown key; did you mean 'dvgs'?"),
         ({"methods": {"dvgs_raw": {"epoch": 3}}}, "studies.x.methods.dvgs_raw"),
+        (
+            {"methods": {"dvgs_raw": {}, "leave_one": {}}},
+            "studies.x.methods.leave_one: unknown key; did you mean 'leave_",
+        ),
+        ({"methods": {"dvgs_a\n": {}}}, "studies.x.methods.dvgs_a : unknown key"),
         ({"task": "denoise"}, "studies.x.corruption: there are no labels"),
+        ({"features": "auto"}, "studies.x.features: no images with classes"),
+        ({"data": "cifar10", "task": "denoise", "features": "auto", **NOISE}, "studies.x.features: no images"),
+        ({"task": "denoise", "methods": {"data_oob": {}}, **NOISE}, "studies.x.methods.data_oob: there are no classes"),
+        ({"hidden": [], "hyperparameters": {}}, "studies.x.hidden: the grid needs a width"),
         ({"data": "l1000"}, "studies.x.task: L1000 has no classes"),
         ({"data": "cifar10", "scalability": {}}, "studies.x.scalability: no vectors with classes"),
         ({"hyperparameters": {"dropout": [1]}}, "studies.x.hyperparameters.dropout.0: 1 is"),
@@ -143,10 +155,12 @@ def test_impossible_studies(tmp_path, change, message):
         ("presets: {a: {studies: [x]}}\nstudies: {}", "presets.a.studies: no study x"),
         ("presets: {}\nstudies: {}", "a is not known"),
         ("presets: [", "not YAML"),
+        (b"# \xe9".decode("latin-1"), "not YAML"),
+        ("presets: {a: {}}\nstudies: {1: {data: adult, corruption: {labels: 0.1}, methods: {random: {}}}}", "no text"),
     ],
 )
 def test_configs_that_cannot_be(tmp_path, text, message):
-    (tmp_path / "studies.yaml").write_text(text)
+    (tmp_path / "studies.yaml").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=message):
         read_studies(tmp_path / "studies.yaml", "a", SCHEMA)
     with pytest.raises(InputError, match="there is no"):

@@ -93,7 +93,7 @@ def test_knn_shapley_is_the_shapley_value_of_a_knn_classifier(rng):
     assert np.allclose(knn_shapley.value(task, k=9).sum(), np.mean(y[:, None] == target_y) * 7 / 9)
 
 
-def test_data_oob_against_its_definition(rng):
+def test_data_oob_against_its_definition(rng, monkeypatch):
     from sklearn.ensemble import RandomForestClassifier
 
     from dvgs.seeds import derive_seed
@@ -110,6 +110,14 @@ def test_data_oob_against_its_definition(rng):
         ]
         expected.append(np.mean(hits))
     assert np.allclose(data_oob.value(task, trees=15), expected)
+    monkeypatch.setattr(data_oob, "PIECE", 4)
+    assert np.allclose(data_oob.value(task, trees=15), expected)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_data_oob_of_few_samples(rng, n):
+    found = data_oob.value(blobs(rng, n=n), trees=30)
+    assert len(found) == n and (np.isnan(found) | ((found >= 0) & (found <= 1))).all()
 
 
 def test_final_loss_and_gradient_norm_against_autograd(rng):
@@ -171,6 +179,27 @@ def test_side_by_side_is_one_by_one(rng):
         assert np.allclose(first, other, atol=1e-6)
 
 
+@pytest.mark.parametrize("last", [4, 11])  # in the first round, in the second
+def test_killed_and_asked_for_fewer_permutations(tmp_path, monkeypatch, last):
+    settings = {"steps": 2, "learning_rate": 0.02, "tolerance": 0, "size": 4}
+    monkeypatch.setattr(resuming, "SECONDS", 0)
+    original, calls = data_shapley.utilities, []
+
+    def train(*args, **keywords):
+        calls.append(1)
+        if len(calls) > last:
+            raise KeyboardInterrupt
+        return original(*args, **keywords)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(data_shapley, "utilities", train)
+        value_task(blobs(np.random.default_rng(3), n=8, work=tmp_path), "data_shapley", settings | {"most": 8})
+    for most in (3, 4, 6):
+        fewer = settings | {"most": most}
+        kept = value_task(blobs(np.random.default_rng(3), n=8, work=tmp_path), "data_shapley", fewer)[0]
+        assert kept.equals(value_task(blobs(np.random.default_rng(3), n=8), "data_shapley", fewer)[0])
+
+
 def test_truncation_ends_a_walk():
     walk = data_shapley._Walk([np.arange(5), np.arange(5)[::-1]], 0.5, None)
     for position in range(4):
@@ -227,6 +256,15 @@ def test_a_killed_valuation_goes_on_to_the_same_values(tmp_path, monkeypatch, me
     assert resuming.Kept(other, method, settings).load() is None  # of other data
 
 
+def test_state_of_another_torch_is_not_taken_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(resuming, "SECONDS", 0)
+    task = blobs(np.random.default_rng(3), work=tmp_path)
+    resuming.Kept(task, "a", {}).save({"done": 3})
+    assert resuming.Kept(task, "a", {}).load() == {"done": 3}
+    monkeypatch.setattr(resuming.torch, "__version__", "1.0")
+    assert resuming.Kept(task, "a", {}).load() is None
+
+
 def test_what_takes_too_long_is_refused(rng, monkeypatch, caplog):
     task = blobs(rng, most_hours=1e-9)
     for module, trains in ((leave_one_out, "utilities"), (data_shapley, "utilities"), (dvrl, "fit")):
@@ -236,6 +274,9 @@ def test_what_takes_too_long_is_refused(rng, monkeypatch, caplog):
         with pytest.raises(InputError, match="trainings would take about") as error:
             value_task(task, method, {})
         assert "\n" not in str(error.value)
+    assert "data_shapley: 8000 trainings" in caplog.text  # 200 permutations of 40
+    with pytest.raises(InputError, match="400 trainings"):
+        value_task(task, "data_shapley", {"most": 10})
     assert "leave_one_out: 41 trainings of 200 steps" in caplog.text
 
 

@@ -37,6 +37,24 @@ def test_scores(rng):
     assert task.score(model, x, y) == pytest.approx(r2_score(y, model(x).detach()), abs=1e-5)
 
 
+def test_r2_of_constant_features_is_that_of_scikit_learn():
+    task = blobs(np.random.default_rng(0), n_classes=0)
+    y = task.target[1].clone()
+    y[:, 0], y[:, 1] = 3.7, 0
+    prediction = y + torch.tensor([0, 0.1, 0.2, 0.3])
+    assert task.quality(prediction, y) == pytest.approx(r2_score(y, prediction), abs=1e-5)
+    assert -1 < task.quality(prediction, y) < 1
+
+
+@pytest.mark.parametrize("who, what", [("source", 0), ("target", 0), ("source", 1)])
+def test_what_is_not_finite_cannot_be_used(rng, who, what):
+    task = blobs(rng, n_classes=0)
+    parts = {"source": list(task.source), "target": list(task.target)}
+    parts[who][what] = torch.full_like(parts[who][what], torch.nan)
+    with pytest.raises(InputError, match=f"{who}: {'xy'[what]}: not all numbers are finite"):
+        Task(**parts, make_model=task.make_model, n_classes=0, seed=1)
+
+
 def test_scoring_leaves_the_mode(rng):
     task = blobs(rng)
     model = task.start()
@@ -48,7 +66,9 @@ def test_scoring_leaves_the_mode(rng):
     "who, y, message",
     [
         ("target", [0] * 30, "class 1 is absent"),
-        ("source", [0, 2] * 20, "class number from 0 to 1"),
+        ("source", [0, 2] * 20, "class number, int64, from 0 to 1"),
+        ("source", [True, False] * 20, "class number"),
+        ("source", np.zeros(40, np.int32), "class number"),
         ("source", [0.5] * 40, "class number"),
         ("source", [[0]] * 40, "class number"),
         ("target", [0, 1], "class number"),
@@ -57,7 +77,7 @@ def test_scoring_leaves_the_mode(rng):
 def test_labels_that_cannot_be_used(rng, who, y, message):
     task = blobs(rng)
     parts = {"source": task.source, "target": task.target}
-    parts[who] = (parts[who][0], torch.tensor(y))
+    parts[who] = (parts[who][0], torch.as_tensor(y))
     with pytest.raises(InputError, match=message) as error:
         Task(**parts, make_model=task.make_model, n_classes=2, seed=1)
     assert str(error.value).startswith(who)

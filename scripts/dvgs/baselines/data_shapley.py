@@ -7,7 +7,7 @@ within a tolerance of V(N) for more than `patience` samples, the rest of the per
 
 The standard error is that of the mean over permutations. Caveats: thousands of trainings for each permutation; the
 truncation is a bias that the standard error does not see; all trainings share one start, so values are those for that
-start. Published settings: 200 full-batch steps of Adam at 1e-4, tolerance 3 % of V(N), patience 5, 200 to 1,000
+start; V(N) is of one order of the samples, and each permutation ends with another. Published settings: 200 full-batch steps of Adam at 1e-4, tolerance 3 % of V(N), patience 5, 200 to 1,000
 permutations, ended when the last five Spearman correlations of consecutive running means average more than .999.
 
 Several permutations go through their positions side by side, so that coalitions of one size are trained together;
@@ -32,23 +32,25 @@ def value(
 ):
     """DataFrame `value, se`. size: permutations side by side, by default what the machine likes."""
     size = size or at_once(task, max(task.n // 2, 1))
-    # Half of the samples in the mean: the larger coalitions cost more.
-    check_hours(task, "data_shapley", least * task.n // 2, steps=steps, batch_size=task.n, together=size)
     training = {"steps": steps, "batch_size": task.n, "learning_rate": learning_rate}
-    x, y = task.target
-    nothing = task.score(task.start(), x, y)
-    everything = utilities(task, [np.arange(task.n)], **training)[0]
     settings = training | {"tolerance": tolerance, "patience": patience, "size": size}
     kept = Kept(task, "data_shapley", settings)
     state = kept.load() or {"done": torch.empty(0, task.n, dtype=torch.float64), "round": None}
-    contributions = state["done"].numpy()
+    contributions = state["done"][:most].numpy()
+    left = max(min(least, most) - len(contributions), 0) * task.n
+    half = max(task.n // 2, 1)  # of the samples are in a coalition in the mean
+    check_hours(task, "data_shapley", left, steps=steps, batch_size=half, together=size)
+    x, y = task.target
+    nothing = task.score(task.start(), x, y)
+    everything = utilities(task, [np.arange(task.n)], **training)[0]
     progress = Progress("Data Shapley, trainings at most", (most - len(contributions)) * task.n)
     while (count := n_needed(contributions, least, converged)) is None and len(contributions) < most:
         first = len(contributions)
         permutations = [
             generator(task.seed, "permutation", k).permutation(task.n) for k in range(first, min(first + size, most))
         ]
-        walk = _Walk(permutations, nothing, state["round"])
+        begun = state["round"] if state["round"] and len(state["round"]["before"]) == len(permutations) else None
+        walk = _Walk(permutations, nothing, begun)
         while walk.active:
             coalitions = walk.coalitions()
             walk.go(utilities(task, coalitions, **training), everything, tolerance, patience)

@@ -9,7 +9,9 @@ probability outside [.1, .9] is punished.
 
 Caveats: one number rewards thousands of choices, so runs differ and the estimator may select all or hardly anything;
 each of the outer iterations trains a predictor. As in the authors' program, it starts from the same weights each time.
-Published settings: 2,000 outer iterations at 1e-2, 100 inner steps at 1e-3 in batches of 256.
+Other than there, the 100 inner iterations are steps, not passes over the selection, and where nothing is selected the
+untrained predictor is scored.
+Published settings: 2,000 outer iterations at 1e-2, 100 inner ones at 1e-3 in batches of 256.
 """
 
 from itertools import pairwise
@@ -44,15 +46,16 @@ class Estimator(nn.Module):
 
 
 def value(task, *, outer=2000, inner=100, outer_batch=2000, batch_size=256, learning_rate=1e-2, inner_rate=1e-3):
-    check_hours(task, "dvrl", outer, steps=inner, batch_size=batch_size)
     training = {"steps": inner, "batch_size": batch_size, "learning_rate": inner_rate}
+    kept = Kept(task, "dvrl", training | {"outer": outer, "outer_batch": outer_batch, "rate": learning_rate})
+    state = kept.load()
+    check_hours(task, "dvrl", outer - (state["next"] if state else 0), steps=inner, batch_size=batch_size)
     samples, marginals = _describe(task, training)
     with fork_random(task.device):
         torch.manual_seed(derive_seed(task.seed, "estimator"))
         estimator = Estimator(samples.shape[1], marginals.shape[1]).to(task.device)
     optimizer = make_optimizer(estimator, learning_rate)
-    kept = Kept(task, "dvrl", training | {"outer": outer, "outer_batch": outer_batch, "rate": learning_rate})
-    if state := kept.load():
+    if state:
         estimator.load_state_dict(state["estimator"])
         optimizer.load_state_dict(state["optimizer"])
         first, baseline = state["next"], state["baseline"]

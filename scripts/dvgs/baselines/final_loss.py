@@ -10,12 +10,6 @@ from dvgs.training import predict
 
 
 def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):
+    model = task.train_on_target(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     x, y = task.source
-    return (
-        -task.loss(
-            predict(task.train_on_target(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate), x), y
-        )
-        .double()
-        .cpu()
-        .numpy()
-    )
+    return -task.loss(predict(model, x), y).double().cpu().numpy()

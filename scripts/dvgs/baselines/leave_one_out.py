@@ -3,7 +3,8 @@
     v_i = V(N) - V(N without i)
 
 V(S) is the score on the target of a model trained on S. Caveats: one sample in a thousand changes next to nothing, so
-values drown in how training varies; n + 1 trainings. Two copies of a sample are worth nothing each.
+values drown in how training varies, not least in that all samples after it come into other batches and under other
+masks of dropout; n + 1 trainings. Two copies of a sample are worth nothing each.
 Published settings: 200 epochs of Adam at 1e-4, batches of 250.
 """
 
@@ -19,10 +20,10 @@ def value(task, *, epochs=200, batch_size=250, learning_rate=1e-4):
     training = {"steps": epochs * steps_per_epoch(task.n, batch_size), "batch_size": batch_size}
     everyone = np.arange(task.n)
     size = at_once(task, batch_size)
-    check_hours(task, "leave_one_out", task.n + 1, **training, together=size)
-    training["learning_rate"] = learning_rate
-    kept = Kept(task, "leave_one_out", training)
+    kept = Kept(task, "leave_one_out", training | {"learning_rate": learning_rate})
     without = list((kept.load() or {"without": []})["without"])
+    check_hours(task, "leave_one_out", task.n + 1 - len(without), **training, together=size)
+    training["learning_rate"] = learning_rate
     whole = utilities(task, [everyone], **training)[0]
     progress = Progress("leave-one-out, trainings", task.n - len(without))
     while len(without) < task.n:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dvgs.errors import InputError
+from dvgs.jobs import logger
 from dvgs.public_data import adult, blog, cifar10
 
 READERS = {"adult": adult.read, "blog": blog.read, "cifar10": cifar10.read}
@@ -26,7 +27,10 @@ def read_public_data(name, folder):
     Nothing is scaled yet, but pixels are in [-1, 1]. Raises InputError for files that are missing, cut or something
     else.
     """
-    for file in FILES[name]:
-        if not (Path(folder) / file).is_file():
-            raise InputError(Path(folder) / file, name, "no such file", "put it there, or let the workflow download it")
+    for file, official in FILES[name].items():
+        path = Path(folder) / file
+        if not path.is_file():
+            raise InputError(path, name, "no such file", "put it there, or let the workflow download it")
+        if path.stat().st_size != official["size"]:
+            logger.warning("%s has %d bytes, the official one %d", path, path.stat().st_size, official["size"])
     return PublicData(*READERS[name](Path(folder)))

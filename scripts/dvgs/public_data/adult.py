@@ -58,6 +58,6 @@ def _read_rows(path, n_head):
     table = pd.DataFrame(rows, columns=COLUMNS)
     for column in NUMBERS:
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(np.float32)
-        if table[column].isna().any():
-            raise InputError(path, column, f"{int(table[column].isna().sum())} are no numbers", "get the file anew")
+        if wrong := int((~np.isfinite(table[column])).sum()):
+            raise InputError(path, column, f"{wrong} are no numbers", "get the file anew")
     return table

@@ -5,6 +5,7 @@ part is 60 files, each a day of 2012; the training part is from 2010 and 2011.
 """
 
 import zipfile
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ def read(folder):
                 raise InputError(path, "blog", problem, "get it anew")
             train = _read_rows(archive, path, TRAIN)
             test = np.concatenate([_read_rows(archive, path, day) for day in days])
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(path, "blog", f"not a whole zip archive ({error})", "get it anew") from None
     return _split(train), _split(test)
 
