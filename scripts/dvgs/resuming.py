@@ -14,7 +14,8 @@ class Kept:
     """The state of one valuation, a dict of numbers, tensors and dicts of these.
 
     task: a Task; without its folder nothing is kept. method, settings: what else the state is a state of; one of other
-    data or settings, of another kind of device or version of torch is not taken up. The folder is for the caller to remove in the end.
+    data or settings, of another kind of device or version of torch is not taken up. The folder is for the caller to
+    remove in the end.
     """
 
     def __init__(self, task, method, settings):

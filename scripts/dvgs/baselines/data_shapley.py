@@ -7,8 +7,9 @@ within a tolerance of V(N) for more than `patience` samples, the rest of the per
 
 The standard error is that of the mean over permutations. Caveats: thousands of trainings for each permutation; the
 truncation is a bias that the standard error does not see; all trainings share one start, so values are those for that
-start; V(N) is of one order of the samples, and each permutation ends with another. Published settings: 200 full-batch steps of Adam at 1e-4, tolerance 3 % of V(N), patience 5, 200 to 1,000
-permutations, ended when the last five Spearman correlations of consecutive running means average more than .999.
+start; V(N) is of one order of the samples, and each permutation ends with another. Published settings: 200 full-batch
+steps of Adam at 1e-4, tolerance 3 % of V(N), patience 5, 200 to 1,000 permutations, ended when the last five Spearman
+correlations of consecutive running means average more than .999.
 
 Several permutations go through their positions side by side, so that coalitions of one size are trained together;
 which are counted is decided in their order, so that this changes nothing.
