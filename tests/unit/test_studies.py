@@ -1,7 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+import value_by_method
+import value_study
 from dvgs.errors import InputError
 from dvgs.studies import draw, generator_of, make_task, value_task
 
@@ -89,6 +94,27 @@ def test_tasks_of_all_kinds_are_valued(rng, shape, task):
     assert made.n_classes == (3 if task == "classify" else 0)
     values, _ = value_task(made, "dvgs", {"epochs": 2, "restarts": 1})
     assert np.isfinite(values["value"]).all() and np.isfinite(made.score(made.start(), *made.target))
+
+
+def test_seconds_of_a_run_that_was_killed_are_not_known(data, tmp_path):
+    np.savez(tmp_path / "drawn.npz", **drawn(data))
+    output = SimpleNamespace(values=tmp_path / "values.parquet", seconds=tmp_path / "seconds.csv")
+    wildcards = SimpleNamespace(study="a", replicate="0", method="profile_norm")
+    settings = {"hidden": [4], "latent": None, "settings": {}, "most_hours": 1, "seed": 1, "device": "cpu"}
+    for killed in (False, True):
+        if killed:
+            (tmp_path / "values.work").mkdir()
+            (tmp_path / "values.work" / "state.pt").write_bytes(b"")
+        value_study.main(SimpleNamespace(drawn=tmp_path / "drawn.npz"), output, wildcards, **settings)
+        assert pd.read_csv(output.seconds)["seconds"].isna().tolist() == [killed]
+        assert not (tmp_path / "values.work").exists() and len(pd.read_parquet(output.values)) == 40
+
+
+@pytest.mark.parametrize("method", ["leave_one", "apc", "dvgs_raw"])
+def test_a_method_that_is_none(method):
+    wildcards = SimpleNamespace(method=method, target="general")
+    with pytest.raises(InputError, match=f"methods: {method}: no such method; known here: dvgs, random"):
+        value_by_method.main(None, None, wildcards, model={}, most_hours=1, device="cpu", seed=1)
 
 
 def test_published_models():
