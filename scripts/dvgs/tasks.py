@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dvgs.errors import InputError
+from dvgs.jobs import Progress
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
@@ -94,8 +95,8 @@ class Task:
         x, y = self.target
         steps = epochs * steps_per_epoch(len(x), batch_size)
         training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-        model = fit(self.start(), self.loss, x, y, **training, seed=derive_seed(self.seed, "target"))
-        return model.eval()
+        training |= {"seed": derive_seed(self.seed, "target"), "before_step": _progress(steps)}
+        return fit(self.start(), self.loss, x, y, **training).eval()
 
     # What the baselines of a compendium ask for (see baselines.Evidence).
     def blocks(self):
@@ -115,7 +116,13 @@ class Task:
         x = self.target[0].flatten(1)
         model = make_autoencoder(x.shape[1], [100], 32, derive_seed(self.seed, "autoencoder")).to(self.device)
         training = {"steps": 300, "batch_size": 500, "learning_rate": 1e-3, "seed": self.seed}
+        training["before_step"] = _progress(300)
         return fit(model, reconstruction_loss, x, x, **training).eval()
+
+
+def _progress(steps):
+    progress = Progress("training on the target, steps", steps)
+    return lambda step, loss: progress.advance()
 
 
 def _within(y, n_classes):
