@@ -3,7 +3,7 @@
 The published grid has 2,304 settings on ADULT: the factors below and the four similarities, which one training gives
 together, so that it takes 576 trainings. All its values are published, those that the text leaves out in the
 authors' notebook: dropout 0, .25, .5, .75; target batch 100, 200, 400; learning rate 1e-2, 1e-3, 1e-4; 1 or 2 hidden
-layers of 100; Mish or ReLU; 100 epochs of one start. Ours alone: PyTorch's weights at the start, not Xavier's.
+layers of 100; Mish or ReLU; 100 epochs of one start. Ours alone: features scaled by what the source alone shows.
 """
 
 from dataclasses import replace
