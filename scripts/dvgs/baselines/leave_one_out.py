@@ -17,13 +17,13 @@ from dvgs.training import steps_per_epoch
 
 
 def value(task, *, epochs=200, batch_size=250, learning_rate=1e-4):
-    training = {"steps": epochs * steps_per_epoch(task.n, batch_size), "batch_size": batch_size}
+    length = {"steps": epochs * steps_per_epoch(task.n, batch_size), "batch_size": batch_size}
+    training = length | {"learning_rate": learning_rate}
     everyone = np.arange(task.n)
     size = at_once(task, batch_size)
-    kept = Kept(task, "leave_one_out", training | {"learning_rate": learning_rate})
+    kept = Kept(task, "leave_one_out", training)
     without = list((kept.load() or {"without": []})["without"])
-    check_hours(task, "leave_one_out", task.n + 1 - len(without), **training, together=size)
-    training["learning_rate"] = learning_rate
+    check_hours(task, "leave_one_out", task.n + 1 - len(without), **length, together=size)
     whole = utilities(task, [everyone], **training)[0]
     progress = Progress("leave-one-out, trainings", task.n - len(without))
     while len(without) < task.n:
