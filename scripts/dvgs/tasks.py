@@ -95,8 +95,7 @@ class Task:
         x, y = self.target
         steps = epochs * steps_per_epoch(len(x), batch_size)
         training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-        training |= {"seed": derive_seed(self.seed, "target"), "before_step": _progress(steps)}
-        return fit(self.start(), self.loss, x, y, **training).eval()
+        return _fit(self.start(), self.loss, x, y, **training, seed=derive_seed(self.seed, "target"))
 
     # What the baselines of a compendium ask for (see baselines.Evidence).
     def blocks(self):
@@ -116,13 +115,13 @@ class Task:
         x = self.target[0].flatten(1)
         model = make_autoencoder(x.shape[1], [100], 32, derive_seed(self.seed, "autoencoder")).to(self.device)
         training = {"steps": 300, "batch_size": 500, "learning_rate": 1e-3, "seed": self.seed}
-        training["before_step"] = _progress(300)
-        return fit(model, reconstruction_loss, x, x, **training).eval()
+        return _fit(model, reconstruction_loss, x, x, **training)
 
 
-def _progress(steps):
+def _fit(*model_and_target, steps, **training):
+    """The model, trained with progress and in evaluation mode."""
     progress = Progress("training on the target, steps", steps)
-    return lambda step, loss: progress.advance()
+    return fit(*model_and_target, steps=steps, **training, before_step=lambda step, loss: progress.advance()).eval()
 
 
 def _within(y, n_classes):
