@@ -54,18 +54,17 @@ def make_classifier(n_features, hidden, n_classes, seed, dropout=0, norm=False, 
         return _mlp([n_features, *hidden, n_classes], dropout, norm, activation)
 
 
-def make_image_classifier(hidden, n_classes, seed):
-    """The published perceptron of `make_classifier` on one convolution of images (n, 3, 32, 32); output (n, classes).
+def make_image_classifier(hidden, n_classes, seed, dropout=0, norm=False):
+    """The perceptron of `make_classifier` on one convolution of images (n, 3, 32, 32); output (n, classes).
 
     32 numbers for each of 8 x 8 patches, normed: 2,048 features, as many as those of the Inception embedding that the
-    perceptron was published with.
+    perceptron was published with. dropout, norm: as there.
     """
     n_channels, n_features = 32, 32 * 8 * 8
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         patches = [nn.Conv2d(3, n_channels, 4, stride=4), nn.GroupNorm(1, n_channels, affine=False), Mish()]
-        perceptron = _mlp([n_features, *hidden, n_classes], dropout=0.5, norm=True)
-        return nn.Sequential(*patches, nn.Flatten(), perceptron)
+        return nn.Sequential(*patches, nn.Flatten(), _mlp([n_features, *hidden, n_classes], dropout, norm))
 
 
 def reconstruction_loss(prediction, y):

@@ -27,6 +27,9 @@ from dvgs.training import fit
 from dvgs.valuation import value as value_by_gradients
 
 
+PUBLISHED = {"dropout": 0.5, "norm": True}  # of the classifiers
+
+
 def value_by_dvgs(
     task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=True, similarity="cosine"
 ):
@@ -142,8 +145,8 @@ def make_task(drawn, *, hidden, latent, seed, device, work=None, most_hours=24):
     def make_model(start):
         if n_classes:
             if len(shape) == 3:
-                return make_image_classifier(hidden, n_classes, start)
-            return make_classifier(*shape, hidden, n_classes, start, dropout=0.5, norm=True)
+                return make_image_classifier(hidden, n_classes, start, **PUBLISHED)
+            return make_classifier(*shape, hidden, n_classes, start, **PUBLISHED)
         return make_conv_autoencoder(start) if len(shape) == 3 else make_autoencoder(*shape, hidden, latent, start)
 
     source, target = ((tensors[f"{who}_x"], tensors[f"{who}_y"]) for who in ("source", "target"))
