@@ -26,7 +26,6 @@ from dvgs.tasks import Task, balanced
 from dvgs.training import fit
 from dvgs.valuation import value as value_by_gradients
 
-
 PUBLISHED = {"dropout": 0.5, "norm": True}  # of the classifiers
 
 
