@@ -1,6 +1,7 @@
 """Corruption studies: faults are put into the source, and methods that do not know which are asked to find them."""
 
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from dvgs.corruption import add_noise, corrupt_labels
 from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
 from dvgs.seeds import derive_seed, generator
+from dvgs.statistics import share_below
 from dvgs.tasks import Task, balanced
 from dvgs.training import fit
 from dvgs.valuation import value as value_by_gradients
@@ -86,15 +88,16 @@ def draw(train, test, *, source, target, test_size, corruption, scaling, task, r
     train, test: pairs (x, y), y None without classes; the source is drawn from train, target and test set from test, or
     from what is left of train if test is None. test_size: at most so many, None for all. corruption: dict `labels`, the
     share of the source that gets another class, or `noise_sd`, the largest deviation of noise on its features. scaling:
-    "source" or "joint" (as published, which lets the test set be seen) scales every feature to [0, 1]; None leaves x as
-    it is. task: "classify"; "reconstruct", where a noisy x is what should be made of it, as published; or "denoise",
+    "source" or "joint" (as published, which lets the test set be seen) scales every feature to [0, 1], "ranks" replaces
+    it by its rank in the source; None leaves x as it is. task: "classify"; "reconstruct", where a noisy x is what should be made of it, as published; or "denoise",
     where that is the clean x.
 
     Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,).
     """
     parts = _split(train, test, source, target, test_size, rng)
     if scaling:
-        parts = _scale(parts, joint=scaling == "joint")
+        scale = _to_ranks if scaling == "ranks" else partial(_scale, joint=scaling == "joint")
+        parts = scale(parts)
     (x, y), clean = parts["source"], parts["source"][0]
     n_classes = 1 + int(max(part[1].max() for part in parts.values())) if task == "classify" else 0
     corrupted, sd = np.zeros(len(x), bool), np.zeros(len(x))
@@ -130,6 +133,17 @@ def _scale(parts, joint):
     low, high = seen.min(axis=0), seen.max(axis=0)
     width = np.where(high > low, high - low, np.inf)
     return {who: (np.clip((x - low) / width, 0, 1).astype(np.float32), y) for who, (x, y) in parts.items()}
+
+
+def _to_ranks(parts):
+    """Features to their ranks in the source, in [0, 1]: the share of its samples that have less, ties counted half."""
+    seen = parts["source"][0].reshape(len(parts["source"][0]), -1)
+
+    def ranks(x):
+        columns = zip(x.reshape(len(x), -1).T, seen.T, strict=True)
+        return np.stack([share_below(*both) for both in columns], axis=1).reshape(x.shape).astype(np.float32)
+
+    return {who: (ranks(x), y) for who, (x, y) in parts.items()}
 
 
 def make_task(drawn, *, hidden, latent, seed, device, work=None, most_hours=24):

@@ -59,6 +59,18 @@ def test_scaling_is_fitted_on_the_source_alone_or_on_all(data):
     assert joint["source_x"][:, 2].max() < 0.1
 
 
+def test_ranks_are_shares_of_the_source_that_have_less(data):
+    plain, ranked = (drawn(data, scaling=scaling) for scaling in (None, "ranks"))
+    source = plain["source_x"]
+    for who in ("source_x", "target_x", "test_x"):
+        expected = [
+            [np.mean(source[:, k] < v) + np.mean(source[:, k] == v) / 2 for k, v in enumerate(x)] for x in plain[who]
+        ]
+        assert np.array_equal(ranked[who], np.array(expected, np.float32))
+    images = tuple((x.repeat(3 * 4, 1).reshape(-1, 3, 4, 4), y) for x, y in data)
+    assert drawn(images, scaling="ranks")["test_x"].shape == (30, 3, 4, 4)
+
+
 def test_noise_comes_after_scaling_and_is_the_same_for_the_published_target(data):
     noise = {"noise_sd": 3.0}
     label = drawn(data, corruption=noise, scaling="source")
