@@ -1,7 +1,6 @@
 """Corruption studies: faults are put into the source, and methods that do not know which are asked to find them."""
 
 import time
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -88,16 +87,17 @@ def draw(train, test, *, source, target, test_size, corruption, scaling, task, r
     train, test: pairs (x, y), y None without classes; the source is drawn from train, target and test set from test, or
     from what is left of train if test is None. test_size: at most so many, None for all. corruption: dict `labels`, the
     share of the source that gets another class, or `noise_sd`, the largest deviation of noise on its features. scaling:
-    "source" or "joint" (as published, which lets the test set be seen) scales every feature to [0, 1], "ranks" replaces
-    it by its rank in the source; None leaves x as it is. task: "classify"; "reconstruct", where a noisy x is what should be made of it, as published; or "denoise",
-    where that is the clean x.
+    "source" or "joint" (as published, which lets the test set be seen) scales every feature to [0, 1], "ranks" makes
+    it its rank in the source; None leaves x as it is. task: "classify"; "reconstruct", where a noisy x is what should
+    be made of it, as published; or "denoise", where that is the clean x.
 
     Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,).
     """
     parts = _split(train, test, source, target, test_size, rng)
-    if scaling:
-        scale = _to_ranks if scaling == "ranks" else partial(_scale, joint=scaling == "joint")
-        parts = scale(parts)
+    if scaling == "ranks":
+        parts = _to_ranks(parts)
+    elif scaling:
+        parts = _scale(parts, joint=scaling == "joint")
     (x, y), clean = parts["source"], parts["source"][0]
     n_classes = 1 + int(max(part[1].max() for part in parts.values())) if task == "classify" else 0
     corrupted, sd = np.zeros(len(x), bool), np.zeros(len(x))
