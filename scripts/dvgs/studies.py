@@ -88,8 +88,8 @@ def draw(train, test, *, source, target, test_size, corruption, scaling, task, r
     from what is left of train if test is None. test_size: at most so many, None for all. corruption: dict `labels`, the
     share of the source that gets another class, or `noise_sd`, the largest deviation of noise on its features. scaling:
     "source" or "joint" (as published, which lets the test set be seen) scales every feature to [0, 1], "ranks" makes
-    it its rank in the source; None leaves x as it is. task: "classify"; "reconstruct", where a noisy x is what should
-    be made of it, as published; or "denoise", where that is the clean x.
+    it its rank in the source, from -1 to 1; None leaves x as it is. task: "classify"; "reconstruct", where a noisy x is
+    what should be made of it, as published; or "denoise", where that is the clean x.
 
     Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,).
     """
@@ -136,12 +136,12 @@ def _scale(parts, joint):
 
 
 def _to_ranks(parts):
-    """Features to their ranks in the source, in [0, 1]: the share of its samples that have less, ties counted half."""
+    """Features to their ranks in the source, from -1 to 1 and 0 on average: the share with less minus that with more."""
     seen = parts["source"][0].reshape(len(parts["source"][0]), -1)
 
     def ranks(x):
         columns = zip(x.reshape(len(x), -1).T, seen.T, strict=True)
-        return np.stack([share_below(*both) for both in columns], axis=1).reshape(x.shape).astype(np.float32)
+        return np.stack([2 * share_below(*both) - 1 for both in columns], axis=1).reshape(x.shape).astype(np.float32)
 
     return {who: (ranks(x), y) for who, (x, y) in parts.items()}
 

@@ -59,14 +59,15 @@ def test_scaling_is_fitted_on_the_source_alone_or_on_all(data):
     assert joint["source_x"][:, 2].max() < 0.1
 
 
-def test_ranks_are_shares_of_the_source_that_have_less(data):
+def test_ranks_are_shares_of_the_source_with_less_minus_those_with_more(data):
     plain, ranked = (drawn(data, scaling=scaling) for scaling in (None, "ranks"))
     source = plain["source_x"]
     for who in ("source_x", "target_x", "test_x"):
         expected = [
-            [np.mean(source[:, k] < v) + np.mean(source[:, k] == v) / 2 for k, v in enumerate(x)] for x in plain[who]
+            [np.mean(source[:, k] < v) - np.mean(source[:, k] > v) for k, v in enumerate(x)] for x in plain[who]
         ]
-        assert np.array_equal(ranked[who], np.array(expected, np.float32))
+        assert np.allclose(ranked[who], expected, rtol=0, atol=1e-7)
+    assert np.abs(ranked["source_x"].mean(0)).max() < 1e-7
     images = tuple((x.repeat(3 * 4, 1).reshape(-1, 3, 4, 4), y) for x, y in data)
     assert drawn(images, scaling="ranks")["test_x"].shape == (30, 3, 4, 4)
 
