@@ -136,7 +136,7 @@ def _scale(parts, joint):
 
 
 def _to_ranks(parts):
-    """Features to their ranks in the source, from -1 to 1 and 0 on average: the share with less minus that with more."""
+    """Features to ranks in the source, from -1 to 1, 0 on average: the share with less minus that with more."""
     seen = parts["source"][0].reshape(len(parts["source"][0]), -1)
 
     def ranks(x):
