@@ -11,7 +11,8 @@ from dvgs.errors import InputError
 EPILOG = """
 An .npz holds source_x and target_x, and source_y and target_y (class numbers from 0) for a classifier. An .h5ad holds
 profiles in .X; --target names a boolean column of .obs, true for the target, and --label a column of classes.
-Without classes an autoencoder is trained. What was killed goes on when the same command is given again.
+Without classes an autoencoder is trained. Features are taken as they are: centre them before, and even out long tails,
+for instance by their ranks. What was killed goes on when the same command is given again.
 """
 
 
