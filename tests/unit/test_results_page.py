@@ -12,6 +12,7 @@ METHODS = {
     "DVGS, classes as they are": "dvgs_raw",
     "DVGS, classes as they are, 10 starts of 30 epochs": "dvgs_early",
     "DVGS, one start of 50 epochs": "dvgs_once",
+    "DVGS, one start of 100 epochs": "dvgs_once",
     "mean loss along the same steps": "dvgs_loss",
     "random": "random",
     "leave-one-out": "leave_one_out",
