@@ -20,6 +20,13 @@ COLOURS = {
     "reconstruction_error": "#CC79A7",
     "random": "#7A7A7A",
 }
+NAMES = {
+    "leave_one_out": "leave-one-out",
+    "data_shapley": "Data Shapley",
+    "dvrl": "DVRL",
+    "knn_shapley": "KNN-Shapley",
+    "data_oob": "Data-OOB",
+}
 ROLES = {"source": "#0072B2", "target": "#D55E00", "validation": "#009E73", "test": "#CC79A7"}
 # Twelve colours for cell lines, after Paul Tol's muted and vibrant schemes.
 CATEGORIES = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"]
@@ -68,8 +75,8 @@ def to_svg(figure):
 
 
 def method_name(method):
-    """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm"."""
-    return method.replace("_", " ").replace("dvgs", "DVGS").replace("apc", "APC")
+    """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm", `dvrl` as "DVRL"."""
+    return NAMES.get(method) or method.replace("_", " ").replace("dvgs", "DVGS").replace("apc", "APC")
 
 
 def _colour(method):
