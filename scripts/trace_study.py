@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dvgs.baselines import random
 from dvgs.devices import pick_device
 from dvgs.files import write_csv
 from dvgs.jobs import job
-from dvgs.seeds import generator
 from dvgs.studies import make_task, seed_of
 from dvgs.study_curves import trace_study
 
@@ -19,7 +19,7 @@ def main(input, output, wildcards, methods, hidden, latent, curves, seed, device
     test = [torch.from_numpy(drawn[name]).to(device) for name in ("test_x", "test_y")]
     columns = [pd.read_parquet(path)["value"] for path in input.values]
     values = pd.DataFrame(dict(zip(methods, columns, strict=True)))
-    values["random"] = generator(seed, "control").random(len(values))  # whatever else was asked for
+    values["random"] = random.value(task)  # the control, whatever else was asked for
     curve = trace_study(task, test, values, **curves)
     write_csv(output.curves, curve.assign(replicate=int(wildcards.replicate)))
 

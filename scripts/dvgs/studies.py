@@ -79,6 +79,7 @@ METHODS = {
     "profile_norm": profile_norm.value,
     "reconstruction_error": reconstruction_error.value,
 }
+VARIED = ("dvgs", "final_loss")  # may be in a study several times
 
 
 def draw(train, test, *, source, target, test_size, corruption, scaling, task, rng):
@@ -169,14 +170,15 @@ def make_task(drawn, *, hidden, latent, seed, device, work=None, most_hours=24):
 def value_task(task, method, settings):
     """Values of one method, a DataFrame `value, se`, and the seconds that they took, and nothing else did.
 
-    method: a name in METHODS, or one that begins with "dvgs_", which is DVGS with other settings.
+    method: a name in METHODS, or one of VARIED, "_" and a word: that method with other settings.
     """
     x, y = task.source
     fit(task.start(), task.loss, x[:2], y[:2], steps=1, batch_size=2, learning_rate=1e-3, seed=0)  # torch warms up
     if task.source[0].is_cuda:
         torch.cuda.synchronize()
     started = time.perf_counter()
-    found = METHODS["dvgs" if method.startswith("dvgs_") else method](task, **(settings or {}))
+    known = next((name for name in VARIED if method.startswith(f"{name}_")), method)
+    found = METHODS[known](task, **(settings or {}))
     seconds = time.perf_counter() - started
     if not isinstance(found, pd.DataFrame):
         found = pd.DataFrame({"value": found, "se": np.nan})

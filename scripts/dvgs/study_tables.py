@@ -27,17 +27,21 @@ def detect_corrupted(value, corrupted, noise_sd):
     return found | {"spearman_noise": stats.spearmanr(value, noise_sd).statistic if varies else np.nan}
 
 
-def compare_with_dvgs(detection):
-    """How much better DVGS found the corrupted than each other method did in the same replicates.
+def compare_with_dvgs(table, columns, by=()):
+    """How much better DVGS, and each of its variants, did than every other method in the same replicates.
 
-    detection: DataFrame `method, replicate` and MEASURES. Returns the table of over_replicates for the differences,
-    DVGS less the other; for the noise, of which a good value has a strongly negative correlation, the other less DVGS.
-    `better` and `worse`: whether the interval lies above or below zero.
+    table: DataFrame `method, replicate`, `by` and `columns`. Returns the table of over_replicates, by `dvgs`, the
+    variant, `method` and `by`, for the differences, DVGS less the other; for the noise, of which a good value has a
+    strongly negative correlation, the other less DVGS. `better` and `worse`: whether the interval lies above or below
+    zero.
     """
-    own, others = (detection[side] for side in (detection["method"] == "dvgs", detection["method"] != "dvgs"))
-    gain = own.set_index("replicate")[MEASURES].reindex(others["replicate"]).to_numpy() - others[MEASURES]
-    gain["spearman_noise"] *= -1
-    found = over_replicates(others[["method"]].join(gain), ["method"], MEASURES)
+    own = table[table["method"].str.split("_").str[0] == "dvgs"].rename(columns={"method": "dvgs"})
+    both = own.merge(table, on=[*by, "replicate"], suffixes=("_dvgs", ""))
+    both = both[both["dvgs"] != both["method"]]
+    gain = both[["dvgs", "method", *by]].assign(**{name: both[f"{name}_dvgs"] - both[name] for name in columns})
+    if "spearman_noise" in columns:
+        gain["spearman_noise"] *= -1
+    found = over_replicates(gain, ["dvgs", "method", *by], columns)
     return found[found["n"] > 0].assign(better=lambda t: t["low"] > 0, worse=lambda t: t["high"] < 0)
 
 

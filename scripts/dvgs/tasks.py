@@ -64,9 +64,9 @@ class Task:
     def rng(self):
         return generator(self.seed, "method")
 
-    def start(self):
-        """The model from which every training starts."""
-        return self.make_model(derive_seed(self.seed, "start")).to(self.device)
+    def start(self, *restart):
+        """The model from which every training starts, or another one for each restart."""
+        return self.make_model(derive_seed(self.seed, "start", *restart)).to(self.device)
 
     def loss(self, prediction, y):
         """One loss per sample; for classes, y may also be weights of them (n, classes)."""
@@ -90,12 +90,15 @@ class Task:
         sums = (part.square().sum(0) for part in (residual, about_mean, about_first))
         return explained(*sums).mean().item()
 
-    def train_on_target(self, epochs=100, batch_size=500, learning_rate=1e-3):
+    def train_on_target(self, epochs=100, batch_size=500, learning_rate=1e-3, restart=0, class_balance=False):
         """A model trained on the target alone, as for DVGS; in evaluation mode."""
         x, y = self.target
+        if class_balance and self.n_classes:
+            y = balanced(y, self.n_classes)
         steps = epochs * steps_per_epoch(len(x), batch_size)
         training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-        return _fit(self.start(), self.loss, x, y, **training, seed=derive_seed(self.seed, "target"))
+        own = [restart] if restart else []
+        return _fit(self.start(*own), self.loss, x, y, **training, seed=derive_seed(self.seed, "target", *own))
 
     # What the baselines of a compendium ask for (see baselines.Evidence).
     def blocks(self):

@@ -38,17 +38,29 @@ def test_samples_without_a_value_are_left_out():
 
 
 def test_differences_are_taken_within_replicates(rng):
-    runs = [(method, replicate) for method in ("random", "dvgs") for replicate in (2, 0, 1)]
-    detection = pd.DataFrame(runs, columns=["method", "replicate"]).assign(**{m: rng.random(6) for m in MEASURES})
-    found = compare_with_dvgs(detection).set_index("measure")
+    runs = [(method, replicate) for method in ("random", "dvgs", "dvgs_raw") for replicate in (2, 0, 1)]
+    detection = pd.DataFrame(runs, columns=["method", "replicate"]).assign(**{m: rng.random(9) for m in MEASURES})
+    found = compare_with_dvgs(detection.sample(frac=1, random_state=0), MEASURES)
+    assert len(found) == 4 * len(MEASURES)
+    found = found.set_index(["dvgs", "method", "measure"])
     for name, sign in (("auroc", 1), ("spearman_noise", -1)):  # noise lowers a good value
-        random, dvgs = detection[name].to_numpy().reshape(2, 3)
-        difference = sign * (dvgs - random)
-        low, high = stats.t.interval(0.95, 2, difference.mean(), stats.sem(difference))
-        assert found.loc[name, ["mean", "low", "high"]].tolist() == pytest.approx([difference.mean(), low, high])
-        assert found.loc[name, ["better", "worse"]].tolist() == [low > 0, high < 0]
-    assert set(found["method"]) == {"random"} and len(found) == len(MEASURES)
-    assert compare_with_dvgs(detection[detection["method"] == "random"]).empty
+        values = dict(zip(("random", "dvgs", "dvgs_raw"), detection[name].to_numpy().reshape(3, 3), strict=True))
+        for pair in (("dvgs", "random"), ("dvgs", "dvgs_raw"), ("dvgs_raw", "random"), ("dvgs_raw", "dvgs")):
+            difference = sign * (values[pair[0]] - values[pair[1]])
+            low, high = stats.t.interval(0.95, 2, difference.mean(), stats.sem(difference))
+            row = found.loc[(*pair, name)]
+            assert row[["mean", "low", "high"]].tolist() == pytest.approx([difference.mean(), low, high])
+            assert row[["better", "worse"]].tolist() == [low > 0, high < 0]
+    assert compare_with_dvgs(detection[detection["method"] == "random"], MEASURES).empty
+
+
+def test_differences_of_curves_are_taken_at_their_points(rng):
+    points = [(m, q, r) for m in ("dvgs", "random") for q in (0.2, 0.1) for r in (0, 1)]
+    curves = pd.DataFrame(points, columns=["method", "quantile", "replicate"]).assign(score=rng.random(8))
+    found = compare_with_dvgs(curves, ["score"], ["quantile"])
+    expected = curves["score"].to_numpy().reshape(2, 2, 2)
+    assert found["quantile"].tolist() == [0.2, 0.1] and set(found["method"]) == {"random"}
+    assert found["mean"].tolist() == pytest.approx((expected[0] - expected[1]).mean(axis=1))
 
 
 def test_bands_over_replicates():
@@ -69,18 +81,19 @@ def test_curves_against_training_on_what_is_left(rng, monkeypatch, together):
     methods = pd.DataFrame({"one": rng.random(40), "two": rng.random(40)})
     training = {"batch_size": 16, "learning_rate": 0.01}
     found = trace_study(task, test, methods, quantiles=[0.3], budget="equal_steps", epochs=4, **training)
-    assert list(found.columns) == study_curves.COLUMNS and len(found) == 8 and (found["steps"] == 12).all()
+    assert list(found.columns) == study_curves.COLUMNS and len(found) == 24 and (found["steps"] == 12).all()
     for row in found.itertuples():
-        value = methods[row.method].to_numpy()
-        keep = (
-            value >= np.quantile(value, row.quantile)
-            if row.drop == "low"
-            else value <= np.quantile(value, 1 - row.quantile)
-        )
-        x, _ = task.source
-        part = x[torch.from_numpy(keep)]
+        parts = []
+        if row.method != "target":
+            value = methods[row.method].to_numpy()
+            low = value >= np.quantile(value, row.quantile)
+            keep = low if row.drop == "low" else value <= np.quantile(value, 1 - row.quantile)
+            parts.append(task.source[0][torch.from_numpy(keep)])
+        if row.method == "target" or row.with_target:
+            parts.append(task.target[0])
+        part = torch.cat(parts)
         model = fit(task.start(), task.loss, part, part, steps=12, **training, seed=derive_seed(1, "curve"))
-        assert row.n_train == keep.sum() and row.score == pytest.approx(task.score(model, *test), abs=1e-4)
+        assert row.n_train == len(part) and row.score == pytest.approx(task.score(model, *test), abs=1e-4)
 
 
 def test_schema_knows_the_settings_of_every_method():
@@ -92,16 +105,21 @@ def test_schema_knows_the_settings_of_every_method():
         assert set(known[name].get("properties", {})) == set(settings)
 
 
-@pytest.mark.parametrize("preset", ["quick", "full"])
-def test_presets(preset):
-    studies = read_studies(ROOT / "config/studies.yaml", preset, SCHEMA)
-    full = preset == "full"
-    assert ("cifar10_autoencoder" in studies) == full and studies["adult_labels"]["replicates"] == (5 if full else 2)
-    assert all("random" in study["methods"] for study in studies.values())
-    if full:
-        assert (studies["blog_labels"]["source"], studies["blog_labels"]["target"]) == (1000, 400)
-        assert studies["l1000_denoise"]["source"] == 10000 and studies["l1000_denoise"]["task"] == "denoise"
-        assert studies["adult_noise"]["methods"]["dvgs"] == {"restarts": 10}
+def test_presets():
+    quick, full, ranks = (
+        read_studies(ROOT / "config/studies.yaml", preset, SCHEMA) for preset in ("quick", "full", "ranks")
+    )
+    for studies, n in ((quick, 2), (full, 5), (ranks, 5)):
+        assert all(
+            study["replicates"] == n and {"dvgs", "random"} <= study["methods"].keys() for study in studies.values()
+        )
+    assert "cifar10_autoencoder" not in quick
+    assert (full["blog_labels"]["source"], full["blog_labels"]["target"]) == (1000, 400)
+    assert full["l1000_denoise"]["source"] == 10000 and full["l1000_denoise"]["task"] == "denoise"
+    ten = {name: {"restarts": 10} for name in ("dvgs", "final_loss")}
+    assert full["adult_noise"]["methods"] == full["adult_labels"]["methods"] | ten
+    assert {study["scaling"] for study in ranks.values()} == {"ranks"}
+    assert ranks["adult_labels"]["methods"].items() <= full["adult_labels"]["methods"].items()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from task_examples import blobs
 from dvgs import coalitions, resuming
 from dvgs.baselines import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out
 from dvgs.errors import InputError
+from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc
 from dvgs.studies import METHODS, value_task
+from dvgs.tasks import balanced
 from dvgs.training import fit
 
 SHORT = {
@@ -96,8 +98,6 @@ def test_knn_shapley_is_the_shapley_value_of_a_knn_classifier(rng):
 def test_data_oob_against_its_definition(rng, monkeypatch):
     from sklearn.ensemble import RandomForestClassifier
 
-    from dvgs.seeds import derive_seed
-
     task = blobs(rng, n_classes=3)
     x, y = (part.numpy() for part in task.source)
     forest = RandomForestClassifier(15, random_state=derive_seed(1, "forest") % 2**32).fit(x, y)
@@ -123,20 +123,33 @@ def test_data_oob_of_few_samples(rng, n):
 def test_final_loss_and_gradient_norm_against_autograd(rng):
     task, training = blobs(rng), {"epochs": 6, "learning_rate": 0.01}
     model = task.train_on_target(**training)
-    losses, norms = [], []
+    others = [task.train_on_target(**training, restart=restart) for restart in (1, 2)]
+    losses, of_three, norms = [], [], []
     for x, y in zip(*task.source, strict=True):
         loss = task.loss(model(x[None]), y[None]).sum()
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         losses.append(loss.item())
+        of_three.append(np.mean([task.loss(one(x[None]), y[None]).item() for one in (model, *others)]))
         norms.append(torch.cat([g.flatten() for g in gradients]).norm().item())
-    assert np.allclose(final_loss.value(task, **training), np.negative(losses), atol=1e-5)
+    assert np.allclose(final_loss.value(task, **training, restarts=1), np.negative(losses), atol=1e-5)
+    assert np.allclose(final_loss.value(task, **training), np.negative(of_three), atol=1e-5)
     assert np.allclose(gradient_norm.value(task, **training), np.negative(norms), atol=1e-5)
+
+
+def test_loss_after_a_training_in_which_classes_count_alike(rng):
+    task = blobs(rng)
+    (x, y), (target_x, target_y) = task.source, task.target
+    rare = torch.cumsum(target_y, 0) * target_y > 3  # only three of one class are left
+    task.target = target_x, target_y = target_x[~rare], target_y[~rare]
+    found, _ = value_task(task, "final_loss_balanced", {"epochs": 6, "restarts": 1, "class_balance": True})
+    training = {"steps": 6, "batch_size": 500, "learning_rate": 1e-3, "seed": derive_seed(task.seed, "target")}
+    model = fit(task.start(), task.loss, target_x, balanced(target_y, 2), **training).eval()
+    assert len(target_x) <= 500 and np.allclose(found["value"], -task.loss(model(x), y).detach(), atol=1e-6)
+    assert not found["value"].equals(value_task(task, "final_loss", {"epochs": 6, "restarts": 1})[0]["value"])
 
 
 def alone(task, rows, steps, batch_size, learning_rate):
     """The utility of a coalition by training on it alone."""
-    from dvgs.seeds import derive_seed
-
     model = task.start()
     if len(rows):
         training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}

@@ -125,6 +125,7 @@ rule gather_study:
         seconds=f"{STUDIED}/{{study}}/seconds.csv",
         curves=f"{STUDIED}/{{study}}/curves.csv",
         bands=f"{STUDIED}/{{study}}/bands.csv",
+        curve_comparisons=f"{STUDIED}/{{study}}/curve_comparisons.csv",
         picture=f"{STUDIED}/{{study}}/curves.svg",
     log:
         f"{STUDY_LOGS}/gather_study-{{study}}.log",

@@ -1,15 +1,19 @@
-"""Loss at the end of training: what a model of the target makes of a sample.
+"""Loss at the end of training: what models of the target make of a sample.
 
-    v_i = -L(f_θ(x_i), y_i),   θ after training on the target
+    v_i = -mean over starts of L(f_θ(x_i), y_i),   θ after training on the target
 
 The cheapest detector of wrong labels there is, and the rival that every other has to beat. Caveat: hard samples have
-a large loss as well, and for autoencoders it follows the norm of x. The model is in evaluation mode.
+a large loss as well, and for autoencoders it follows the norm of x. The models are in evaluation mode.
 """
 
 from dvgs.training import predict
 
 
-def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):
-    model = task.train_on_target(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    x, y = task.source
-    return -task.loss(predict(model, x), y).double().cpu().numpy()
+def value(task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=False):
+    """class_balance: whether the classes of the target count alike in the training, as they do for DVGS."""
+    training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    (x, y), loss = task.source, 0
+    for restart in range(restarts):
+        model = task.train_on_target(**training, restart=restart, class_balance=class_balance)
+        loss = loss + task.loss(predict(model, x), y).double()
+    return -(loss / restarts).cpu().numpy()
