@@ -14,6 +14,7 @@ METHODS = {
     "DVGS, one start of 50 epochs": "dvgs_once",
     "DVGS, one start of 100 epochs": "dvgs_once",
     "mean loss along the same steps": "dvgs_loss",
+    "mean loss along the steps, classes as they are": "dvgs_loss",
     "random": "random",
     "leave-one-out": "leave_one_out",
     "Data Shapley, 10 permutations": "data_shapley",

@@ -86,9 +86,16 @@ def test_tables_of_a_study(done):
     summary = pd.read_csv(done / "adult_labels/summary.csv").set_index(["method", "measure"])
     assert summary.loc[("dvgs", "auroc"), "mean"] > 0.75 and summary["n"].max() == 2
     curves = pd.read_csv(done / "adult_labels/curves.csv")
-    assert set(curves["method"]) == {"dvgs", "data_shapley", "random"}  # the control, asked for or not
+    assert set(curves["method"]) == {"dvgs", "data_shapley", "random", "target"}  # the controls, asked for or not
     assert set(curves["quantile"]) == {0, 0.3} and curves["steps"].nunique() == 1
-    assert curves[curves["quantile"] == 0].groupby("replicate")["score"].nunique().eq(1).all()
+    whole = curves[(curves["quantile"] == 0) & (curves["method"] != "target")]
+    assert whole.groupby(["replicate", "with_target"])["score"].nunique().eq(1).all()
+    assert curves[curves["method"] == "target"].groupby("replicate")["score"].nunique().eq(1).all()
+    points = ["method", "with_target", "drop", "quantile"]
+    scores = pd.read_csv(done / "adult_labels/bands.csv").set_index(points)["mean"]
+    gains = pd.read_csv(done / "adult_labels/curve_comparisons.csv").set_index(points)["mean"]
+    point = (True, "low", 0.3)
+    assert gains["random", *point] == pytest.approx(scores["dvgs", *point] - scores["random", *point])
     assert (pd.read_csv(done / "adult_labels/seconds.csv")["seconds"] > 0).all()
     assert (done / "adult_labels/curves.svg").read_text().startswith("<?xml")
 
