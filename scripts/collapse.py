@@ -26,8 +26,9 @@ ALL_DROPPED = "all replicates dropped"
 
 
 def landmarks(var):
-    """The columns over which replicates are weighted: the landmark genes, where it is known which those are."""
-    return np.flatnonzero(var["feature_space"] == "landmark") if "feature_space" in var else np.arange(len(var))
+    """The columns over which replicates are weighted: the landmark genes, or all where there are fewer than two."""
+    found = np.flatnonzero(var["feature_space"] == "landmark") if "feature_space" in var else ()
+    return found if len(found) > 1 else np.arange(len(var))
 
 
 def main(input, output):

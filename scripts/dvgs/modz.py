@@ -9,15 +9,17 @@ def modz(replicates, landmarks=slice(None)):
 
     replicates: (n, genes). landmarks: the columns over which the Spearman correlations are taken.
     Every replicate is clipped at +-10, weighted by its mean Spearman correlation with the others, floored
-    at 0.01, weights summing to one. Returns (signature (genes,), weights (n,)), float64.
+    at 0.01, weights summing to one. A constant replicate counts as correlated with none. Returns (signature (genes,),
+    weights (n,)), float64.
     """
     clipped = np.clip(np.asarray(replicates, dtype=np.float64), -10, 10)
     n = len(clipped)
     if n <= 2:
         weights = np.full(n, 1 / n)
     else:
-        correlation = np.corrcoef(stats.rankdata(clipped[:, landmarks], axis=1))
-        weights = np.maximum((correlation.sum(axis=1) - 1) / (n - 1), 0.01)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = np.corrcoef(stats.rankdata(clipped[:, landmarks], axis=1))
+        weights = np.maximum((np.nan_to_num(correlation).sum(axis=1) - 1) / (n - 1), 0.01)
         weights /= weights.sum()
     return weights @ clipped, weights
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from collapse import landmarks
 from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
 from dvgs.errors import InputError
 from dvgs.gctx import GctxFile, write_gctx
@@ -284,6 +285,20 @@ def test_modz_of_one_two_and_disagreeing_replicates(rng):
     assert np.allclose(modz(np.array([[20.0, -20, 0]]))[0], [10, -10, 0])
     _, weights = modz(np.array([x[0], x[0], x[0], -x[0]]))
     assert weights[3] < 0.02 and np.isclose(weights.sum(), 1)
+
+
+def test_modz_of_constant_replicates(rng):
+    x = rng.normal(size=(3, 50)) + rng.normal(size=50)
+    signature, weights = modz(np.vstack([x, np.full(50, 20)]))
+    assert np.isfinite(signature).all() and np.allclose(weights[:3] / weights[:3].sum(), modz(x)[1])
+    assert 0 < weights[3] < weights[:3].min()
+    assert np.allclose(modz(np.full((3, 50), 20))[1], 1 / 3)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_replicates_are_weighted_over_all_genes_where_landmarks_are_too_few(n):
+    var = pd.DataFrame({"feature_space": ["landmark"] * n + ["inferred"] * (5 - n)})
+    assert landmarks(var).tolist() == landmarks(var[[]]).tolist() == list(range(5))
 
 
 def test_real_release(real_data, rng, tmp_path, monkeypatch):
