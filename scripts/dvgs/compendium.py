@@ -11,6 +11,7 @@ from dvgs.files import written_whole
 from dvgs.h5ad import add_tables, create_x, fill_x, read_obs
 from dvgs.jobs import Progress, logger
 from dvgs.scratch import check_space
+from dvgs.tables import MISSING_NUMBER
 from dvgs.values import MEASURES
 
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
@@ -32,7 +33,6 @@ NOT_IN_MATRIX = "not in the matrix"
 OTHER_TYPE = "pert_type not selected"
 QC_FAILED = "qc_pass is not 1"
 NOT_USABLE = "NaN, infinity or -666 in the profile"
-MISSING = -666  # means "missing" in LINCS tables; no measurement is that low
 LARGE_COUNT = 20  # more than a z-score or a logarithm comes to
 COUNTS_PER_PROFILE = 1e4  # as scanpy's tutorials have it
 
@@ -202,9 +202,9 @@ def _copy(matrix, selected, columns, rows, counts, stop):
 def _unusable(values):
     """Where values are no measurements, (n, genes) bool."""
     # The lowest and the highest tell of most blocks that there is nothing to look for, in half the time.
-    if values.min(initial=0) > MISSING and values.max(initial=0) < np.inf:
+    if values.min(initial=0) > MISSING_NUMBER and values.max(initial=0) < np.inf:
         return np.zeros(values.shape, bool)
-    return ~np.isfinite(values) | (values == MISSING)
+    return ~np.isfinite(values) | (values == MISSING_NUMBER)
 
 
 def _look_like_counts(values):

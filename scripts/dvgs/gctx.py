@@ -14,6 +14,7 @@ import pandas as pd
 
 from dvgs.files import written_whole
 from dvgs.matrix import Matrix, as_text, pick
+from dvgs.tables import MISSING_NUMBER
 
 MATRIX, ROW, COL = "0/DATA/0/matrix", "0/META/ROW", "0/META/COL"
 MICRO = {0xB5: "u", 0x3BC: "u"}  # as CMap itself writes uM
@@ -128,13 +129,13 @@ def _write_metadata(group, ids, frame):
     for name in frame.columns if frame is not None else ():
         column = frame[name]
         if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind in "OUSb":
-            text = ["-666" if pd.isna(v) or str(v) == "" else str(v) for v in column]
+            text = [str(MISSING_NUMBER) if pd.isna(v) or str(v) == "" else str(v) for v in column]
             # cmapPy reads metadata as ASCII and fails on anything else.
             values = np.array([t.translate(MICRO).encode("ascii", "replace") for t in text], dtype="S")
         else:
             values = column.to_numpy()
             if values.dtype.kind == "f":
-                values = np.where(np.isnan(values), -666, values)
+                values = np.where(np.isnan(values), MISSING_NUMBER, values)
         group[str(name).replace("/", "_")] = values
 
 

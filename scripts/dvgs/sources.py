@@ -4,7 +4,7 @@ import pandas as pd
 
 from dvgs.errors import InputError
 from dvgs.jobs import logger
-from dvgs.tables import explode_replicates
+from dvgs.tables import MISSING, MISSING_NUMBER, explode_replicates
 
 # The columns that the workflow knows, and what they are called in the config.
 COLUMNS = {"replicate": "sig_id", "perturbagen": "pert_id", "cell": "cell_iname"}
@@ -36,6 +36,7 @@ def describe_profiles(matrix, columns):
             there = ", ".join(map(str, table.columns[:8])) or "no columns"
             problem = f"its profiles have no column {column!r} (there are {there})"
             raise InputError(matrix.path, f"input.columns.{key}", problem, "name one of them, or leave it out")
+    table = table.mask(table.isin([*MISSING, MISSING_NUMBER]))
     known = {COLUMNS[key]: _text(table[column]) for key, column in columns.items() if column is not None}
     known.setdefault("sig_id", pd.Series("", index=table.index))
     known.setdefault("pert_id", known["sig_id"])

@@ -8,7 +8,8 @@ import pandas as pd
 
 from dvgs.errors import InputError
 
-MISSING = ("", "-666", "-666.0", "-666.000000", "NA", "nan")
+MISSING_NUMBER = -666  # what CMap writes for "missing"; no measurement is that low
+MISSING = ("", f"{MISSING_NUMBER}", "-666.0", "-666.000000", "NA", "nan")
 LONGEST_LIST = 255
 OPTIONAL = ("cell_iname", "distil_ids", "pert_id")
 NUMBERS = ("pert_dose", "pert_time", "nsample", "cc_q75", "qc_pass", "tas", "nearest_dose")

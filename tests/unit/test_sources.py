@@ -49,6 +49,15 @@ def test_a_folder_of_gctx_describes_its_profiles(tmp_path):
     assert table["sig_id"].to_dict() == {"a0": "2", "b0": "1", "b1": "1"}
 
 
+def test_what_is_missing_in_a_file_is_no_label(tmp_path):
+    metadata = pd.DataFrame({"replicate": ["", "-666", None, "s"], "cell": "A", "dose": [np.nan, 1.0, 2.0, 3.0]})
+    write_gctx(tmp_path / "x.gctx", np.ones((4, 2)), "abcd", "gh", metadata)
+    with open_matrix(tmp_path / "x.gctx", "input.profiles") as matrix:
+        table = describe_profiles(matrix, {"replicate": "replicate", "cell": "cell"})
+    assert table["sig_id"].tolist() == ["", "", "", "s"] == table["pert_id"].tolist()
+    assert np.isnan(table["dose"].iloc[0]) and table["dose"].tolist()[1:] == [1, 2, 3]
+
+
 def test_a_column_that_is_not_there_is_named(matrix):
     message = r"input.columns.cell: its profiles have no column 'line' \(there are donor, type, pert_id\)"
     with pytest.raises(InputError, match=message):
