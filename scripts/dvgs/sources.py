@@ -4,7 +4,7 @@ import pandas as pd
 
 from dvgs.errors import InputError
 from dvgs.jobs import logger
-from dvgs.tables import MISSING, MISSING_NUMBER, explode_replicates
+from dvgs.tables import MISSING, MISSING_NUMBER, explode_replicates, uniform
 
 # The columns that the workflow knows, and what they are called in the config.
 COLUMNS = {"replicate": "sig_id", "perturbagen": "pert_id", "cell": "cell_iname"}
@@ -25,7 +25,7 @@ def describe_replicates(instinfo, siginfo):
 
 
 def describe_profiles(matrix, columns):
-    """What a file says of its profiles, with the columns that the workflow knows.
+    """What a file says of its profiles, with the columns that the workflow knows, numbers and units as in siginfo.
 
     matrix: an open Matrix. columns: dict `replicate, perturbagen, cell` of names of its columns, or None. Without a
     perturbagen, replicates of one thing are of one perturbagen; without a cell line, all are of one.
@@ -42,7 +42,7 @@ def describe_profiles(matrix, columns):
     known.setdefault("pert_id", known["sig_id"])
     known.setdefault("cell_iname", pd.Series("all", index=table.index))
     # What the file has under these names is something else, unless it was named.
-    others = table.rename(columns={name: f"file_{name}" for name in known})
+    others = uniform(table).rename(columns={name: f"file_{name}" for name in known})
     found = pd.concat([pd.DataFrame(known), others], axis=1)
     found.index = pd.Index(matrix.profile_ids)
     return found

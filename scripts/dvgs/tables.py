@@ -24,8 +24,8 @@ GEO_NAMES = {
     "pr_gene_id": "gene_id",
     "pr_gene_symbol": "gene_symbol",
 }
-# R writes a micro sign that it cannot show as <b5>.
-UNITS = {"um": ("uM", 1), "µm": ("uM", 1), "μm": ("uM", 1), "<b5>m": ("uM", 1), "nm": ("uM", 1e-3), "mm": ("uM", 1e3)}
+# Molar units in uM. R writes a micro sign that it cannot show as <b5>.
+UNITS = {"um": 1.0, "µm": 1.0, "μm": 1.0, "<b5>m": 1.0, "nm": 1e-3, "mm": 1e3}
 
 
 def read_table(path, field, columns):
@@ -95,25 +95,28 @@ def read_instinfo(path):
 def _read_profiles(path, field, ids):
     frame = _indexed(read_table(path, field, [ids]), ids, path, field)
     frame.attrs["path"] = str(path)
-    if "qc_pass" in frame.columns:
-        frame["qc_pass"] = frame["qc_pass"].replace({"True": "1", "False": "0"})
-    for column in frame.columns.intersection(NUMBERS):
-        frame[column] = pd.to_numeric(frame[column], errors="coerce")
     for column in [c for c in OPTIONAL if c not in frame.columns]:
         frame[column] = pd.Series(np.nan, index=frame.index, dtype=object)
+    return uniform(frame)
+
+
+def uniform(frame):
+    """Metadata of profiles, missing values as NaN, with NUMBERS as numbers, doses in uM and one spelling of units."""
+    if "qc_pass" in frame.columns:
+        frame["qc_pass"] = frame["qc_pass"].astype(str).replace({"True": "1", "False": "0"})
+    for column in frame.columns.intersection(NUMBERS):
+        frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return _with_uniform_doses(frame)
 
 
 def _with_uniform_doses(frame):
     if "pert_idose" in frame.columns and "pert_dose" not in frame.columns:  # "10 uM"
-        parts = frame["pert_idose"].str.extract(r"^\s*([0-9.eE+-]+)\s*(\S+)\s*$")
+        parts = frame["pert_idose"].astype(str).str.extract(r"^\s*([0-9.eE+-]+)\s*(\S+)\s*$")
         frame["pert_dose"], frame["pert_dose_unit"] = pd.to_numeric(parts[0], errors="coerce"), parts[1]
     if {"pert_dose", "pert_dose_unit"} <= set(frame.columns):
-        unit = frame["pert_dose_unit"].str.strip().str.lower()
-        known = unit.map(UNITS)
-        molar = known.notna()
-        frame["pert_dose_unit"] = known.str[0].where(molar, unit)
-        frame["pert_dose"] = frame["pert_dose"] * known.str[1].astype(float).fillna(1)
+        unit = frame["pert_dose_unit"].astype(str).str.strip().str.lower().where(frame["pert_dose_unit"].notna())
+        frame["pert_dose_unit"] = unit.mask(unit.isin(UNITS), "uM")
+        frame["pert_dose"] = frame["pert_dose"] * unit.map(UNITS).astype(float).fillna(1)
     return frame
 
 

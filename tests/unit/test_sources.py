@@ -7,6 +7,8 @@ from dvgs.errors import InputError
 from dvgs.gctx import write_gctx
 from dvgs.matrices import open_matrix
 from dvgs.sources import describe_profiles, describe_replicates, gene_table
+from dvgs.statistics import dose_band
+from dvgs.tables import uniform
 
 
 def test_replicates_get_the_first_signature_that_names_them(caplog):
@@ -56,6 +58,25 @@ def test_what_is_missing_in_a_file_is_no_label(tmp_path):
         table = describe_profiles(matrix, {"replicate": "replicate", "cell": "cell"})
     assert table["sig_id"].tolist() == ["", "", "", "s"] == table["pert_id"].tolist()
     assert np.isnan(table["dose"].iloc[0]) and table["dose"].tolist()[1:] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", [object, "category"])
+def test_doses_of_a_file_are_as_those_of_a_release(tmp_path, kind):
+    obs = {"pert_dose": ["10", "500", "-666", "x"], "pert_dose_unit": ["um", "nM", "-666", "ng/mL"]}
+    obs = pd.DataFrame(obs | {"qc_pass": ["True", "1", "False", ""]}, index=list("abcd")).astype(kind)
+    ad.AnnData(np.ones((4, 2), np.float32), obs).write_h5ad(tmp_path / "x.h5ad")
+    with open_matrix(tmp_path / "x.h5ad", "input.profiles") as matrix:
+        table = describe_profiles(matrix, {})
+    assert np.allclose(table["pert_dose"], [10, 0.5, np.nan, np.nan], equal_nan=True)
+    assert table["pert_dose_unit"].fillna("").tolist() == ["uM", "uM", "", "ng/ml"]
+    assert np.array_equal(table["qc_pass"], [1, 1, 0, np.nan], equal_nan=True)
+    assert dose_band(table["pert_dose"], table["pert_dose_unit"])[:2].tolist() == ["1 to 10 µM", "0.1 to 1 µM"]
+
+
+@pytest.mark.parametrize("unit", [np.nan, 1.0, "ng/mL"])
+def test_doses_of_no_molar_unit(unit):
+    table = uniform(pd.DataFrame({"pert_dose": [2.0], "pert_dose_unit": [unit], "pert_idose": [3]}))
+    assert table["pert_dose"].tolist() == [2]
 
 
 def test_a_column_that_is_not_there_is_named(matrix):
