@@ -4,14 +4,15 @@ import numpy as np
 import pandas as pd
 
 from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
+from dvgs.compendium import NOT_USABLE
 from dvgs.jobs import Progress
 from dvgs.null import LARGEST, draw_null_groups, false_discovery, null_p
 from dvgs.scratch import ScratchRows
+from dvgs.tables import MISSING_NUMBER
 
 SINGLE = "single replicate"
 MISSING = "replicate missing from the file"
 CONSTANT = "constant profile"
-NOT_FINITE = "NaN or infinity in the profile"
 CUT = "list of replicates cut off in siginfo"
 UNKNOWN = "no replicates named"
 NO_SIGNATURE = "replicate of no signature"
@@ -62,7 +63,7 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
     rows, groups, null_groups = _with_null(own_row, own_group, len(several), null)
     n_groups = len(several) + sum(map(len, null_groups.values()))
     with ScratchRows(folder, (len(own_row), len(genes)), np.uint16) as ranks:
-        blocks = _keeping_ranks(level4.blocks(genes, np.unique(rows)), own_row, ranks)
+        blocks = _keeping_ranks(_measured(level4.blocks(genes, np.unique(rows))), own_row, ranks)
         sums = GroupSums(blocks, rows, groups, n_groups, len(genes))
         usable = ~np.isin(own_row, [*sums.constant, *sums.not_finite])
         q75 = spearman_quantile(ranks, own_group, usable, len(several), QUANTILE)
@@ -77,12 +78,12 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
     has_not_finite = np.bincount(group[not_finite], minlength=len(signatures)) > 0
     reason = np.select(
         [~np.isnan(apc), n_named == 0, n_found < np.minimum(n_named, 2), n_named == 1, has_not_finite],
-        ["", UNKNOWN, MISSING, SINGLE, NOT_FINITE],
+        ["", UNKNOWN, MISSING, SINGLE, NOT_USABLE],
         default=CONSTANT,
     )
     table = {"sig_id": signatures.index.to_numpy(), "n_replicates": n_used, "apc": apc}
     table |= {"apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason, "spearman_q75": spearman}
-    why = np.select([~found & members["cut"], ~found, constant, not_finite], [CUT, MISSING, CONSTANT, NOT_FINITE], "")
+    why = np.select([~found & members["cut"], ~found, constant, not_finite], [CUT, MISSING, CONSTANT, NOT_USABLE], "")
     lost = members[["sig_id", "profile_id"]].assign(reason=why)
     return pd.DataFrame(table), lost[lost["reason"] != ""].reset_index(drop=True)
 
@@ -100,6 +101,12 @@ def _with_null(row, group, n_groups, null):
         groups.append(np.repeat(null_groups[size], size))
         n_groups += len(drawn)
     return np.concatenate(rows), np.concatenate(groups), null_groups
+
+
+def _measured(blocks):
+    """Pass blocks on, with NaN where nothing was measured."""
+    for positions, values in blocks:
+        yield positions, np.where(values == MISSING_NUMBER, np.nan, values)
 
 
 def _keeping_ranks(blocks, row, ranks):
@@ -159,6 +166,6 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
     n_used[group >= 0] = np.where(size >= 2, sums.n_used[: len(names)], size)[group[group >= 0]]
     p = null_p(apc, n_used, {size: correlation[np.isin(where, g)] for size, g in null_groups.items()})
     unusable = np.isin(np.arange(n), sums.constant), np.isin(np.arange(n), sums.not_finite)
-    reason = np.select([~np.isnan(apc), group < 0, *unusable], ["", NO_SIGNATURE, CONSTANT, NOT_FINITE], default=SINGLE)
+    reason = np.select([~np.isnan(apc), group < 0, *unusable], ["", NO_SIGNATURE, CONSTANT, NOT_USABLE], default=SINGLE)
     table = {"profile_id": obs.index.to_numpy(), "sig_id": obs["sig_id"].astype(str).to_numpy(), "n_replicates": n_used}
     return pd.DataFrame(table | {"apc": apc, "apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason})

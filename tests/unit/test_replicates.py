@@ -7,6 +7,7 @@ from scipy import stats
 
 from collapse import landmarks
 from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
+from dvgs.compendium import NOT_USABLE
 from dvgs.errors import InputError
 from dvgs.gctx import GctxFile, write_gctx
 from dvgs.h5ad import write_h5ad
@@ -19,7 +20,6 @@ from dvgs.replicates import (
     CUT,
     MISSING,
     NO_SIGNATURE,
-    NOT_FINITE,
     SINGLE,
     UNKNOWN,
     compare_q75,
@@ -334,9 +334,10 @@ def test_without_perturbagens_there_is_no_null(level4, rng, tmp_path):
     assert apc["apc"].notna().all() and apc["apc_null_p"].isna().all() and apc["apc_fdr"].isna().all()
 
 
-def test_unusable_replicates_and_lists_cut_off_are_named(tmp_path, rng):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -666])
+def test_unusable_replicates_and_lists_cut_off_are_named(tmp_path, rng, value):
     x = rng.normal(size=(6, 25)).astype(np.float32)
-    x[2, 3] = np.nan
+    x[2, 3] = value
     ids = [f"{'r' * 60}{i}" for i in range(6)]
     write_gctx(tmp_path / "x.gctx", x, ids, range(25))
     long = "|".join([ids[3], ids[4], ids[5], "r" * 255])[:255]  # a fourth id lost its end
@@ -345,6 +346,6 @@ def test_unusable_replicates_and_lists_cut_off_are_named(tmp_path, rng):
     with GctxFile(tmp_path / "x.gctx") as file:
         apc, lost = compute_apc(file, np.arange(25), members, signatures, 20, rng, tmp_path)
     assert apc["n_replicates"].tolist() == [2, 3, 1]
-    assert apc["reason"].tolist() == ["", "", NOT_FINITE]
+    assert apc["reason"].tolist() == ["", "", NOT_USABLE]
     assert not apc["apc_null_p"][:2].isna().any()  # a null for as many replicates as were usable
-    assert lost["reason"].tolist() == [NOT_FINITE, CUT, NOT_FINITE]
+    assert lost["reason"].tolist() == [NOT_USABLE, CUT, NOT_USABLE]
