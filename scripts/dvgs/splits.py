@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.errors import InputError
+from dvgs.tables import MISSING
 
 CALIBRATION = 512  # source profiles valued along both trajectories
 
@@ -13,7 +14,8 @@ def draw_split(obs, apc, *, target, min_apc, target_size, test_size, validation_
 
     obs: DataFrame indexed by profile id, with `pert_id`. apc: (n,) float64, NaN where there is none. min_apc: only
     profiles with a larger APC are drawn; None for all. target_size counts the validation part. Draws are balanced by
-    perturbagen: a profile's chance is one over the number of eligible profiles of its perturbagen.
+    perturbagen: a profile's chance is one over the number of eligible profiles of its perturbagen, and the mean of
+    these where its perturbagen is unknown.
 
     The second target, as large as the first without its validation part, comes from the same eligible
     profiles but from the source, so that profiles drawn into target, validation and test can be valued too.
@@ -41,10 +43,10 @@ def draw_split(obs, apc, *, target, min_apc, target_size, test_size, validation_
             f"{needed} {which} are needed ({drawn}) and more to value, {eligible.sum()} of {len(obs)} are there",
             "make target_size and test_size smaller" + ("" if min_apc is None else " or lower min_apc"),
         )
-    perturbagen = obs["pert_id"].astype(str).to_numpy()
     rows = np.flatnonzero(eligible)
-    _, inverse, counts = np.unique(perturbagen[rows], return_inverse=True, return_counts=True)
-    chance = 1 / counts[inverse]
+    perturbagen = obs["pert_id"].astype(str).iloc[rows]
+    chance = 1 / perturbagen.map(perturbagen[~perturbagen.isin(MISSING)].value_counts())
+    chance = chance.fillna(chance.mean()).fillna(1).to_numpy()
     # Drawn without replacement, the rare perturbagens come first; shuffled, all sets are alike.
     order = rng.permutation(rng.choice(rows, needed, replace=False, p=chance / chance.sum()))
 

@@ -43,6 +43,15 @@ def test_all_draws_are_balanced_by_perturbagen_alike(obs):
     assert np.mean([big[s["second_target"]].mean() for s in splits]) < 0.06
 
 
+def test_profiles_of_unknown_perturbagen_are_drawn_as_often_as_the_others(obs):
+    unknown = np.arange(1000) % 2 == 0
+    splits = [draw(obs.assign(pert_id=obs["pert_id"].mask(unknown, "")), seed=s) for s in range(60)]
+    drawn = np.array([(s["role"] != "source") for s in splits])
+    assert abs(drawn[:, unknown].sum() / drawn.sum() - 0.5) < 0.03
+    nobody = draw(obs.assign(pert_id=""))
+    assert (nobody["role"] != "source").sum() == 90
+
+
 def test_sets_are_exchangeable_when_most_profiles_are_drawn():
     obs = pd.DataFrame({"pert_id": ["big"] * 300 + [f"p{i}" for i in range(100)]}, index=range(400))
     splits = [draw(obs, seed=s, target_size=80, test_size=64) for s in range(60)]
