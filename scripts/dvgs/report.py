@@ -229,11 +229,13 @@ def _apc_facts(apc):
     what = "signatures" if apc.columns[0] == "sig_id" else "replicates"
     facts = {"what": what, "n": len(apc), "n_known": int(known.sum()), "reasons": _counts(apc.loc[~known, "reason"])}
     if known.any():
+        p, fdr = apc["apc_null_p"].dropna(), apc["apc_fdr"].dropna()
         facts |= {
+            "n_compared": len(p),
             "median": apc["apc"].median(),
             "high": (apc.loc[known, "apc"] >= 0.5).mean(),
-            "significant": significant[known].mean(),
-            "replicating": (apc.loc[known, "apc_null_p"] <= ABOVE_NULL).mean(),
+            "significant": (fdr <= FDR).mean(),
+            "replicating": (p <= ABOVE_NULL).mean(),
             "lowest": apc.loc[significant, "apc"].min(),
             "q75": compare_q75(*apc[q75].to_numpy().T) if apc.columns.isin(q75).sum() == 2 else "",
             "picture": _picture(plots.apc_figure(apc, significant), "Distribution of APC"),

@@ -227,6 +227,17 @@ def test_without_any_apc(found):
     assert any("no profile has an APC" in line for line in summarise(**found))
 
 
+def test_shares_above_non_replicates_are_of_those_that_have_some(found):
+    apc = found["apc"].assign(apc=0.5, apc_null_p=np.nan, apc_fdr=np.nan, reason="")
+    text = render_report(**found | {"apc": apc})
+    assert "The share above non-replicates is n/a: no plate has enough known perturbagens" in text
+    assert "percent replicating" not in text
+    apc.loc[:9, ["apc_null_p", "apc_fdr"]] = [0.01, 0.02]
+    apc.loc[5:9, ["apc_null_p", "apc_fdr"]] = 0.5
+    text = render_report(**found | {"apc": apc})
+    assert "50.0 % of the 10 that could be compared lie above" in text and "50.0 % at a false discovery rate" in text
+
+
 def test_missing_values(found):
     values, decision = found["values"]["general"], found["cleaning"]["general"]
     values.loc[:50, [*SIMILARITIES, "cosine_se"]] = np.nan
