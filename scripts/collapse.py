@@ -35,6 +35,7 @@ def main(input, output):
     before = read_obs(input.signatures)["sig_id"].astype(str)
     obs, var = read_obs(input.cleaned), read_var(input.cleaned)
     sig_id, profiles = obs["sig_id"].astype(str).to_numpy(), Profiles(input.cleaned)
+    shared = [name for name in SHARED if name in obs]
     kept = pd.Index(sig_id).unique().drop("", errors="ignore")
     progress, table = Progress("collapsing, signatures", len(kept)), []
     with ScratchRows(
@@ -43,11 +44,11 @@ def main(input, output):
         for place, (rows, signature, weights) in enumerate(collapse(profiles, sig_id, landmarks(var))):
             level5.write(np.array([place]), signature[None])
             first = obs.iloc[rows[0]]
-            facts = {"sig_id": sig_id[rows[0]]} | {name: first[name] for name in SHARED if name in obs}
+            facts = {"sig_id": sig_id[rows[0]]} | first[shared].to_dict()
             facts |= {"nsample": len(rows), "distil_ids": "|".join(obs.index[rows])}
             table.append(facts | {"distil_wt": ",".join(f"{w:.4f}" for w in weights)})
             progress.advance()
-        table = pd.DataFrame(table)
+        table = pd.DataFrame(table, columns=["sig_id", *shared, "nsample", "distil_ids", "distil_wt"])
         write_gctx(output.gctx, level5.blocks(), table["sig_id"], var.index, table.drop(columns="sig_id"), var)
     n_before = before[before != ""].value_counts()
     gone = n_before[~n_before.index.isin(kept)].sort_index()

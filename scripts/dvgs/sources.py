@@ -13,9 +13,15 @@ COLUMNS = {"replicate": "sig_id", "perturbagen": "pert_id", "cell": "cell_iname"
 def describe_replicates(instinfo, siginfo):
     """instinfo with a column `sig_id`: the signature that each replicate belongs to, "" for none.
 
-    A replicate of several signatures counts for the first of them in siginfo.
+    A replicate of several signatures counts for the first of them in siginfo. Raises InputError if siginfo names none
+    of the replicates.
     """
     members = explode_replicates(siginfo["distil_ids"])
+    if not members["profile_id"].isin(instinfo.index).any():
+        problem = f"none of the {len(members):,} replicates that it names in distil_ids is in instinfo"
+        raise InputError(
+            siginfo.attrs.get("path"), "input.siginfo", problem, "give siginfo and instinfo of one release"
+        )
     again = members["profile_id"].duplicated()
     if again.any():
         shared = members.loc[again, "profile_id"].nunique()

@@ -1,4 +1,5 @@
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -6,6 +7,7 @@ import pytest
 from scipy import stats
 
 from collapse import landmarks
+from collapse import main as collapse_cleaned
 from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
 from dvgs.compendium import NOT_USABLE
 from dvgs.errors import InputError
@@ -203,6 +205,18 @@ def test_level_4_of_another_release_is_refused(level4, rng, tmp_path):
     members = explode_replicates(pd.Series({"s": "x1|x2"}))
     with pytest.raises(InputError, match=r"none of the 2 replicates that siginfo names is in it.*of one release"):
         compute_apc(level4[0], np.arange(25), members, signatures, 5, rng, tmp_path)
+
+
+def test_nothing_left_to_collapse(tmp_path, rng):
+    obs = pd.DataFrame({"sig_id": ["s", "s", ""], "cell_iname": "A"}, index=list("abc"))
+    for name, rows in (("before", [0, 1, 2]), ("cleaned", [2])):
+        write_h5ad(tmp_path / name, rng.normal(size=(len(rows), 4)), obs.iloc[rows], pd.DataFrame(index=list("wxyz")))
+    output = SimpleNamespace(gctx=str(tmp_path / "x.gctx"), ledger=tmp_path / "x.tsv")
+    collapse_cleaned(SimpleNamespace(signatures=tmp_path / "before", cleaned=tmp_path / "cleaned"), output)
+    with GctxFile(output.gctx) as file:
+        assert file.shape == (0, 4)
+        assert set(file.metadata("profile")) == {"cell_iname", "nsample", "distil_ids", "distil_wt"}
+    assert pd.read_csv(output.ledger, sep="\t").to_numpy().tolist() == [["s", 2, "all replicates dropped"]]
 
 
 def test_apc_of_single_replicates(tmp_path, rng):

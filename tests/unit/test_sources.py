@@ -19,6 +19,17 @@ def test_replicates_get_the_first_signature_that_names_them(caplog):
     assert "1 replicates belong to several signatures" in caplog.text
 
 
+@pytest.mark.parametrize("distil_ids", ["x|y", np.nan])
+def test_siginfo_of_another_release_is_refused(distil_ids):
+    siginfo, instinfo = pd.DataFrame({"distil_ids": [distil_ids]}, ["s"], dtype=object), pd.DataFrame(index=["a"])
+    siginfo.attrs["path"] = "siginfo.txt"
+    message = (
+        r"siginfo.txt: input.siginfo: none of the [02] replicates that it names .* give siginfo and instinfo of one"
+    )
+    with pytest.raises(InputError, match=message):
+        describe_replicates(instinfo, siginfo)
+
+
 @pytest.fixture
 def matrix(tmp_path):
     obs = pd.DataFrame({"donor": [1, 2, 1], "type": ["B", None, "T"], "pert_id": ["x", "y", "z"]}, index=list("abc"))
