@@ -7,9 +7,9 @@ from dvgs.files import write_csv, write_parquet
 from dvgs.h5ad import read_obs, read_var
 from dvgs.jobs import job, logger
 from dvgs.matrices import open_matrix
-from dvgs.replicates import compare_q75, compute_apc, compute_replicate_apc
+from dvgs.replicates import absent_replicates, compare_q75, compute_apc, compute_replicate_apc
 from dvgs.seeds import generator
-from dvgs.tables import explode_replicates
+from dvgs.tables import explode_replicates, read_siginfo
 
 
 def of_signatures(input, obs, folder, **null):
@@ -26,8 +26,13 @@ def of_signatures(input, obs, folder, **null):
 
 def of_replicates(input, obs, **null):
     with open_matrix(input.signatures, "signatures") as compendium:
-        apc = compute_replicate_apc(compendium, obs, **null)
-    return apc, pd.DataFrame(columns=["sig_id", "profile_id", "reason"])
+        apc, lost = compute_replicate_apc(compendium, obs, **null)
+    if "siginfo" in input.keys():  # noqa: SIM118
+        members = explode_replicates(read_siginfo(input.siginfo)["distil_ids"])
+        left_out = pd.read_csv(input.ledger, sep="\t", dtype=str, keep_default_na=False)["profile_id"]
+        absent = absent_replicates(members, obs.index.append(pd.Index(left_out)))
+        lost = pd.concat([absent, lost], ignore_index=True)
+    return apc, lost
 
 
 def main(input, output, null_groups, null_within, seed):

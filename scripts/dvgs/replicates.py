@@ -11,6 +11,7 @@ from dvgs.scratch import ScratchRows
 from dvgs.tables import MISSING_NUMBER
 
 SINGLE = "single replicate"
+NO_SIBLING = "no other replicate is usable"
 MISSING = "replicate missing from the file"
 CONSTANT = "constant profile"
 CUT = "list of replicates cut off in siginfo"
@@ -143,14 +144,13 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
     (the signature that it is a replicate of, "" if unknown), `cell_iname`, `pert_id`. n_null, within: as for
     compute_apc; the null is how members of groups of non-replicates correlate with the others of their group.
 
-    Returns a DataFrame `profile_id, sig_id, n_replicates, apc, apc_null_p, apc_fdr, reason`, rows as in obs;
-    n_replicates counts the usable replicates of the signature.
+    Returns (apc, lost). apc: DataFrame `profile_id, sig_id, n_replicates, apc, apc_null_p, apc_fdr, reason`, rows as in
+    obs; n_replicates counts the usable replicates of the signature. lost: as of compute_apc.
     """
     n = len(obs)
     group, names = pd.factorize(_known(obs["sig_id"]))
     size = np.bincount(group[group >= 0], minlength=len(names))
     own = np.flatnonzero(group >= 0)
-    own = own[size[group[own]] >= 2]
     stratum = plates_of(obs.index) if within == "plate" else _known(obs[within])
     sizes = range(2, min(size.max(initial=0), LARGEST) + 1)
     null = draw_null_groups(np.arange(n), stratum, _known(obs["pert_id"]), sizes, n_null, rng)
@@ -163,9 +163,26 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
     apc, n_used = np.full(n, np.nan), np.zeros(n, int)
     real = where < len(names)
     apc[position[real]] = correlation[real]
-    n_used[group >= 0] = np.where(size >= 2, sums.n_used[: len(names)], size)[group[group >= 0]]
+    n_used[own] = sums.n_used[group[own]]
     p = null_p(apc, n_used, {size: correlation[np.isin(where, g)] for size, g in null_groups.items()})
     unusable = np.isin(np.arange(n), sums.constant), np.isin(np.arange(n), sums.not_finite)
-    reason = np.select([~np.isnan(apc), group < 0, *unusable], ["", NO_SIGNATURE, CONSTANT, NOT_USABLE], default=SINGLE)
+    single = ~obs["sig_id"].duplicated(keep=False).to_numpy()
+    reason = np.select(
+        [~np.isnan(apc), group < 0, *unusable, single],
+        ["", NO_SIGNATURE, CONSTANT, NOT_USABLE, SINGLE],
+        default=NO_SIBLING,
+    )
     table = {"profile_id": obs.index.to_numpy(), "sig_id": obs["sig_id"].astype(str).to_numpy(), "n_replicates": n_used}
-    return pd.DataFrame(table | {"apc": apc, "apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason})
+    table |= {"apc": apc, "apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason}
+    found = pd.DataFrame(table)
+    lost = found.loc[found["reason"].isin([CONSTANT, NOT_USABLE]), ["sig_id", "profile_id", "reason"]]
+    return found, lost.reset_index(drop=True)
+
+
+def absent_replicates(members, known):
+    """The replicates that siginfo names and no other file: as `lost` of compute_apc.
+
+    members: as for compute_apc. known: ids of the profiles that are used or in the ledger.
+    """
+    absent = members[~members["profile_id"].isin(known)]
+    return absent[["sig_id", "profile_id"]].assign(reason=np.where(absent["cut"], CUT, MISSING))

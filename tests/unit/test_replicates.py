@@ -8,11 +8,12 @@ from scipy import stats
 
 from collapse import landmarks
 from collapse import main as collapse_cleaned
+from compute_apc import of_replicates
 from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
 from dvgs.compendium import NOT_USABLE
 from dvgs.errors import InputError
 from dvgs.gctx import GctxFile, write_gctx
-from dvgs.h5ad import write_h5ad
+from dvgs.h5ad import read_obs, write_h5ad
 from dvgs.matrices import open_matrix
 from dvgs.modz import collapse, modz
 from dvgs.null import draw_null_groups
@@ -21,6 +22,7 @@ from dvgs.replicates import (
     CONSTANT,
     CUT,
     MISSING,
+    NO_SIBLING,
     NO_SIGNATURE,
     SINGLE,
     UNKNOWN,
@@ -229,7 +231,7 @@ def test_apc_of_single_replicates(tmp_path, rng):
     )
     write_gctx(tmp_path / "x.gctx", x, obs.index, range(30))
     with open_matrix(tmp_path / "x.gctx", "x") as matrix:
-        table = compute_replicate_apc(matrix, obs, 50, rng)
+        table, lost = compute_replicate_apc(matrix, obs, 50, rng)
     r = np.corrcoef(x.astype(np.float64)[:5])
     expected = [(r[0, 1] + r[0, 2]) / 2, (r[0, 1] + r[1, 2]) / 2, (r[0, 2] + r[1, 2]) / 2, r[3, 4], r[3, 4]]
     assert np.allclose(table["apc"][:5], expected, atol=1e-6) and table["apc"][5:].isna().all()
@@ -244,8 +246,21 @@ def test_apc_of_single_replicates(tmp_path, rng):
         1,
         1,
     ]
-    assert table["reason"].tolist()[5:] == [NO_SIGNATURE, CONSTANT, SINGLE, SINGLE]
+    assert table["reason"].tolist()[5:] == [NO_SIGNATURE, CONSTANT, NO_SIBLING, SINGLE]
+    assert lost.to_numpy().tolist() == [["u", "P:6", CONSTANT]]
     assert (table["apc_null_p"][:3] < 0.2).all() and table["apc_null_p"][:5].notna().all()
+
+
+def test_ledger_of_single_replicates(tmp_path, rng):
+    x = rng.normal(size=(5, 30)).astype(np.float32)
+    x[[3, 4]] = 1
+    obs = pd.DataFrame({"sig_id": ["s", "s", "t", "t", "u"], "cell_iname": "A", "pert_id": "p"}, index=list("abcde"))
+    write_h5ad(tmp_path / "x.h5ad", x, obs, pd.DataFrame(index=[f"g{i}" for i in range(30)]))
+    (tmp_path / "siginfo.txt").write_text("sig_id\tdistil_ids\ns\ta|b|gone\nt\tc|d|unselected\nu\te\n")
+    (tmp_path / "ledger.tsv").write_text("profile_id\treason\nunselected\tqc_pass is not 1\n")
+    input = {"signatures": tmp_path / "x.h5ad", "siginfo": tmp_path / "siginfo.txt", "ledger": tmp_path / "ledger.tsv"}
+    _, lost = of_replicates(SimpleNamespace(keys=input.keys, **input), read_obs(tmp_path / "x.h5ad"), n_null=5, rng=rng)
+    assert lost.to_numpy().tolist() == [["s", "gone", MISSING], ["t", "d", CONSTANT], ["u", "e", CONSTANT]]
 
 
 def test_modz_reproduces_the_level_5_of_its_own_pipeline(real_data):

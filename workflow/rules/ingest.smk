@@ -41,6 +41,11 @@ rule ingest:
 rule compute_apc:
     input:
         **({"level4": INPUT["level4"]} if KIND == "level5" else {}),
+        **(
+            {"siginfo": INPUT["siginfo"], "ledger": rules.ingest.output.ledger}
+            if KIND == "level4"
+            else {}
+        ),
         signatures=rules.ingest.output.signatures,
     output:
         apc=f"{RESULTS}/apc.parquet",
