@@ -29,6 +29,9 @@ class Rows:
         return self
 
     def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
         self._file.close()
 
     def write(self, places, rows):

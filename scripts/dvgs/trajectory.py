@@ -23,6 +23,7 @@ from dvgs.files import digest, written_whole
 from dvgs.gradients import GradientSimilarity, same_buffers
 from dvgs.jobs import Progress
 from dvgs.models import Autoencoder
+from dvgs.scratch import Rows
 from dvgs.seeds import derive_seed
 from dvgs.training import fit, make_optimizer, steps_per_epoch
 
@@ -90,9 +91,9 @@ def record_trajectory(
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
             recording.write(restart * recording.n_rows + row, model, gradients, value)
             if stable and restart == 0:
-                recording.pilot[row] = engine(*pilot, gradients)["cosine"].cpu()
-                settled = _is_checkpoint(row + 1) and is_settled(recording.loss[: row + 1])
-                if settled and rank_agreement(recording.pilot[: row + 1]) >= stable:
+                recording.pilot.write([row], engine(*pilot, gradients)["cosine"].cpu()[None])
+                settled = _is_checkpoint(row + 1) and is_settled(recording.loss.read(0, row + 1))
+                if settled and rank_agreement(recording.pilot.read(0, row + 1)) >= stable:
                     logger.info("after %d of %d steps the ranking is stable to %g", step + 1, n_steps, stable)
                     recording.n_rows = row + 1
                     return True
@@ -113,7 +114,7 @@ def record_trajectory(
             start=start,
         )
         if stable and restart == 0 and recording.n_rows * every >= n_steps:
-            reached = rank_agreement(recording.pilot)
+            reached = rank_agreement(recording.pilot.read(0, recording.n_rows))
             logger.warning("after all %d steps the ranking is stable to %.4f, not %g", n_steps, reached, stable)
     recording.finish()
 
@@ -204,23 +205,23 @@ class _Recording:
         else:
             self.restart, self.step = self._state["restart"], self._state["step"]
             logger.info("going on at step %d of restart %d", self.step, self.restart)
-        self._arrays = _map(self._partial)
-        self.pilot, self.loss = self._arrays.get("pilot"), self._arrays["loss"]
+        self._rows = _open_rows(self._partial)
+        self.pilot, self.loss = self._rows.get("pilot"), self._rows["loss"]
         if self._state is None:
             self.n_rows = max_rows
 
     @property
     def n_rows(self):
-        return int(self._arrays["n_rows"][0])
+        return int(self._rows["n_rows"].read(0, 1).item())
 
     @n_rows.setter
     def n_rows(self, n):
-        self._arrays["n_rows"][0] = n
+        self._rows["n_rows"].write([0], np.array([[n]]))
 
     def write(self, row, model, gradients, loss):
-        self._arrays["parameters"][row] = _numbers(model.parameters())
-        self._arrays["gradients"][row] = _numbers(gradients)
-        self._arrays["loss"][row] = loss
+        self._rows["parameters"].write([row], _numbers(model.parameters())[None])
+        self._rows["gradients"].write([row], _numbers(gradients)[None])
+        self._rows["loss"].write([row], np.array([[loss]]))
 
     def snapshot(self, restart, step, model, optimizer):
         if time.monotonic() - self._last < SNAPSHOT_SECONDS:
@@ -240,8 +241,8 @@ class _Recording:
         return state["step"]
 
     def finish(self):
-        for array in self._arrays.values():
-            array.flush()
+        for rows in self._rows.values():
+            rows.close()
         os.replace(self._partial, self._path)
         self._snapshot.unlink(missing_ok=True)
 
@@ -268,10 +269,11 @@ def _create(path, shapes, attributes):
                 file.create_dataset(name, shape, dtype, dcpl=layout)
 
 
-def _map(path):
+def _open_rows(path):
+    """{name: Rows} of the datasets in a file. Through a map of it in memory a full disk would be a SIGBUS, no error."""
     with h5py.File(path, "r") as file:
-        places = {name: (d.dtype, d.id.get_offset(), d.shape) for name, d in file.items()}
-    return {name: np.memmap(path, dtype, "r+", offset, shape) for name, (dtype, offset, shape) in places.items()}
+        places = {name: (d.id.get_offset(), (len(d), d.size // len(d)), d.dtype) for name, d in file.items()}
+    return {name: Rows(open(path, "r+b"), *place) for name, place in places.items()}
 
 
 class Trajectory:

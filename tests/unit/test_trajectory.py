@@ -128,6 +128,12 @@ def test_diverging_training_is_said(tmp_path, x):
     assert not (tmp_path / "t.h5").exists()
 
 
+def test_a_disk_that_fills_up_is_an_error(small_disk, x):
+    with pytest.raises(OSError, match="No space left on device"):
+        record(small_disk / "t.h5", x, epochs=100)
+    assert not (small_disk / "t.h5").exists()
+
+
 class Stop(Exception):
     pass
 
