@@ -10,11 +10,12 @@ from pathlib import Path
 def written_whole(path):
     """Give a temporary path beside `path`; rename it to `path` when the block ends well.
 
-    Whatever stops the block, an older file at `path` stays as it was and no partial one remains.
+    Whatever stops the block, an older file at `path` stays as it was. A partial one remains where the job was killed
+    alone; the next try overwrites it, for it has the same name. So one job at a time may write to `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    partial = path.with_name(f".partial.{path.name}")
     try:
         yield partial
         os.replace(partial, path)

@@ -1,6 +1,5 @@
 """AnnData files (.h5ad): read by blocks of whole profiles, and written without the matrix in memory."""
 
-import tempfile
 from pathlib import Path
 
 import anndata as ad
@@ -69,13 +68,15 @@ def fill_x(path, shape, blocks):
 
 def add_tables(path, obs, var, **parts):
     """Give an .h5ad that has an X all else: obs and var, DataFrames; parts: `uns`, `obsm` and the like of AnnData."""
-    with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".partial.") as folder:
-        tables = Path(folder) / "tables.h5ad"
+    tables = Path(path).with_name(f".tables.{Path(path).name}")
+    try:
         ad.AnnData(obs=obs, var=var, **parts).write_h5ad(tables)
         with h5py.File(tables, "r") as source, h5py.File(path, "r+") as file:
             file.attrs.update(source.attrs)
             for name in sorted(set(source) - {"X"}):  # in the same order in every run, for the same bytes
                 source.copy(name, file)
+    finally:
+        tables.unlink(missing_ok=True)
 
 
 def write_h5ad(path, blocks, obs, var, **parts):

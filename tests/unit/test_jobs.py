@@ -4,11 +4,15 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
 
 from dvgs import jobs
 from dvgs.errors import InputError
 from dvgs.files import written_whole
+from dvgs.h5ad import write_h5ad
 from dvgs.seeds import derive_seed, generator
 
 
@@ -79,6 +83,27 @@ def test_files_are_whole_or_not_there(tmp_path):
     with written_whole(path) as partial:
         partial.write_text("all")
     assert path.read_text() == "all" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_killed_job_leaves_one_partial_file_that_the_next_overwrites(tmp_path, monkeypatch):
+    x, obs, var = np.ones((2, 1), np.float32), pd.DataFrame(index=list("ab")), pd.DataFrame(index=["g"])
+    real = ad.AnnData.write_h5ad
+
+    def killed(self, path):
+        real(self, path)
+        os._exit(0)  # as SIGTERM and SIGKILL do, which no `finally` hears of
+
+    left = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(ad.AnnData, "write_h5ad", killed)
+            write_h5ad(tmp_path / "x.h5ad", x, obs, var)
+        os.waitpid(child, 0)
+        left.append(sorted(path.name for path in tmp_path.iterdir()))
+    assert len(left[0]) == 2 and left[0] == left[1]
+    write_h5ad(tmp_path / "x.h5ad", x, obs, var)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5ad"]
 
 
 def test_seeds_differ_by_name_and_stay():
