@@ -11,7 +11,7 @@ from dvgs.files import written_whole
 from dvgs.h5ad import add_tables, create_x, fill_x, read_obs
 from dvgs.jobs import Progress, logger
 from dvgs.scratch import check_space
-from dvgs.tables import MISSING_NUMBER
+from dvgs.tables import MISSING_NUMBER, rename_columns
 from dvgs.values import MEASURES
 
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
@@ -25,8 +25,10 @@ RESERVED = {
     "apc_null_p",
     "apc_fdr",
     "apc_reason",
+    "profile_id",
     "id",
     "_index",
+    ".",
 }
 NOT_IN_TABLE = "not in the table of profiles"
 NOT_IN_MATRIX = "not in the matrix"
@@ -143,7 +145,7 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
     columns = select_genes(matrix, genes_table, genes)
     selected, ledger = select_profiles(table, matrix.profile_ids, pert_types, qc_pass)
     if "sig_id" in table.columns:
-        selected = table.loc[selected].rename_axis("profile_id").sort_values(["sig_id", "profile_id"]).index
+        selected = table.loc[selected, ["sig_id"]].rename_axis("profile_id").sort_values(["sig_id", "profile_id"]).index
     n_input = len(selected) + len(ledger)
     gene_ids = matrix.gene_ids[columns]
     check_space(Path(path).parent, 4 * len(selected) * len(columns))
@@ -226,7 +228,7 @@ def _check_account(selected, ledger, n_input):
 
 def _storable(frame):
     """Names that nothing else uses, and text columns without NaN, which HDF5 cannot store among text."""
-    frame = frame.rename(columns=lambda c: f"file_{c}".replace("/", "_") if c in RESERVED or "/" in c else c)
+    frame = rename_columns(frame, RESERVED)
     text = [c for c in frame.columns if frame[c].dtype == object]
     return frame.assign(**{c: frame[c].fillna("").astype(str) for c in text})
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from dvgs.errors import InputError
 from dvgs.jobs import logger
-from dvgs.tables import MISSING, MISSING_NUMBER, explode_replicates, uniform
+from dvgs.tables import MISSING, MISSING_NUMBER, explode_replicates, rename_columns, uniform
 
 # The columns that the workflow knows, and what they are called in the config.
 COLUMNS = {"replicate": "sig_id", "perturbagen": "pert_id", "cell": "cell_iname"}
@@ -48,8 +48,7 @@ def describe_profiles(matrix, columns):
     known.setdefault("pert_id", known["sig_id"])
     known.setdefault("cell_iname", pd.Series("all", index=table.index))
     # What the file has under these names is something else, unless it was named.
-    others = uniform(table).rename(columns={name: f"file_{name}" for name in known})
-    found = pd.concat([pd.DataFrame(known), others], axis=1)
+    found = pd.concat([pd.DataFrame(known), rename_columns(uniform(table), known)], axis=1)
     found.index = pd.Index(matrix.profile_ids)
     return found
 

@@ -66,6 +66,23 @@ def read_table(path, field, columns):
     return frame
 
 
+def rename_columns(frame, reserved):
+    """A DataFrame whose reserved columns are called file_{name}, with a number at the end where that is taken.
+
+    So are those with a slash, which HDF5 has for itself; it becomes an underscore.
+    """
+    names, taken = {}, {*frame.columns, *reserved}
+    for name in frame.columns:
+        if name in reserved or "/" in name:
+            wanted = names[name] = f"file_{name}".replace("/", "_")
+            number = 1
+            while names[name] in taken:
+                number += 1
+                names[name] = f"{wanted}_{number}"
+            taken.add(names[name])
+    return frame.rename(columns=names)
+
+
 def _indexed(frame, column, path, field):
     ids = frame[column]
     if ids.isna().any():

@@ -3,8 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dvgs.compendium import ingest
 from dvgs.errors import InputError
 from dvgs.gctx import write_gctx
+from dvgs.h5ad import read_obs
 from dvgs.matrices import open_matrix
 from dvgs.sources import describe_profiles, describe_replicates, gene_table
 from dvgs.statistics import dose_band
@@ -45,6 +47,22 @@ def test_columns_get_the_names_that_the_workflow_knows(matrix):
     assert table["cell_iname"].tolist() == ["1", "2", "1"] and table["file_pert_id"].tolist() == ["x", "y", "z"]
     assert describe_profiles(matrix, {})["cell_iname"].tolist() == ["all"] * 3
     assert gene_table(matrix).index.tolist() == ["g", "h"]
+
+
+def test_columns_that_are_called_alike_are_kept_apart(tmp_path):
+    names = ["profile_id", "sig_id", "file_sig_id", "cosine", "file_cosine", ".", "a/b", "file_a_b"]
+    obs = pd.DataFrame({name: [f"{name}1", f"{name}2"] for name in names}, index=["p", "q"])
+    write_gctx(tmp_path / "x.gctx", np.ones((2, 1)), obs.index, ["g"])
+    with open_matrix(tmp_path / "x.gctx", "input.profiles") as file:
+        file.metadata = lambda axis: obs if axis == "profile" else pd.DataFrame(index=["g"])
+        table = describe_profiles(file, {"replicate": "cosine"})
+        ingest(tmp_path / "y.h5ad", file, table, gene_table(file), pert_types=None, qc_pass=False, genes="all")
+    found = read_obs(tmp_path / "y.h5ad").loc["p"].drop(["pert_id", "cell_iname"])
+    assert found.to_dict() == {
+        "sig_id": "cosine1", "file_profile_id": "profile_id1", "file_sig_id_2": "sig_id1",
+        "file_sig_id": "file_sig_id1", "file_cosine_2": "cosine1", "file_cosine": "file_cosine1",
+        "file_.": ".1", "file_a_b_2": "a/b1", "file_a_b": "file_a_b1",
+    }  # fmt: skip
 
 
 def test_a_folder_of_gctx_describes_its_profiles(tmp_path):
