@@ -19,6 +19,7 @@ from dvgs.compendium import (
     gene_positions,
     ingest,
     read_n_input,
+    select_profiles,
 )  # fmt: skip
 from dvgs.errors import InputError
 from dvgs.gctx import GctxFile, write_gctx
@@ -103,6 +104,16 @@ def test_selection_can_be_widened(tmp_path, matrix, siginfo, geneinfo):
     (tmp_path / "genes.txt").write_text("3000\n\n5\n")
     data, _ = run(path, siginfo, geneinfo, genes=str(tmp_path / "genes.txt"))
     assert data.var_names.tolist() == ["5", "3000"]
+
+
+@pytest.mark.parametrize("yes_no", [(True, False), ("TRUE", "FALSE"), ("1", "0"), ("1.0", "0.0"), (1, 0)])
+def test_profiles_that_pass_are_known_however_that_is_written(yes_no):
+    yes, no = yes_no
+    ids = ["a", "b", "c"]
+    for column in (pd.Series([yes, no, None], ids), pd.Series([yes, no, None], ids, dtype="category")):
+        selected, ledger = select_profiles(column.to_frame("qc_pass"), [*ids, "stranger"], None, True)
+        assert selected.tolist() == ["a"]
+        assert ledger["reason"].tolist() == [QC_FAILED, QC_FAILED, NOT_IN_TABLE]
 
 
 def test_h5ad_round_trip(tmp_path, matrix, siginfo, geneinfo):

@@ -16,6 +16,12 @@ def test_missing_values_and_numbers(tmp_path):
     assert table["cmap_name"].isna().all() and pd.isna(table["distil_ids"].iloc[1])
 
 
+def test_passing_is_a_number_whoever_wrote_the_table(tmp_path):
+    path = tmp_path / "siginfo.txt"
+    path.write_text("sig_id\tqc_pass\n" + "".join(f"{text}\t{text}\n" for text in ("TRUE", "FALSE", "True", "1", "0")))
+    assert read_siginfo(path)["qc_pass"].tolist() == [1, 0, 1, 1, 0]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_gzip_and_encodings(tmp_path, encoding):
     path = tmp_path / "siginfo.txt.gz"
