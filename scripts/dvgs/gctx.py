@@ -12,7 +12,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from dvgs.errors import InputError
 from dvgs.files import written_whole
+from dvgs.jobs import logger
 from dvgs.matrix import Matrix, as_text, pick
 from dvgs.tables import MISSING_NUMBER
 
@@ -124,14 +126,18 @@ def _why_closed(error):
     return f"HDF5 cannot open it ({error})"
 
 
+def _ascii(text):
+    """cmapPy reads ids and metadata as ASCII and fails on anything else."""
+    return text.translate(MICRO).encode("ascii", "replace")
+
+
 def _write_metadata(group, ids, frame):
-    group["id"] = np.array([str(i).encode() for i in ids], dtype="S") if len(ids) else np.empty(0, "S1")
+    group["id"] = np.array([_ascii(str(i)) for i in ids], dtype="S") if len(ids) else np.empty(0, "S1")
     for name in frame.columns if frame is not None else ():
         column = frame[name]
         if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind in "OUSb":
             text = [str(MISSING_NUMBER) if pd.isna(v) or str(v) == "" else str(v) for v in column]
-            # cmapPy reads metadata as ASCII and fails on anything else.
-            values = np.array([t.translate(MICRO).encode("ascii", "replace") for t in text], dtype="S")
+            values = np.array([_ascii(t) for t in text], dtype="S")
         else:
             values = column.to_numpy()
             if values.dtype.kind == "f":
@@ -144,8 +150,11 @@ def write_gctx(path, blocks, profile_ids, gene_ids, profiles=None, genes=None):
 
     blocks: the matrix (profiles x genes), or an iterable of blocks of its rows, so that it need not be in memory;
     stored as float32. profiles, genes: optional DataFrames of metadata, one row per profile or gene in the order of
-    the ids; missing values become -666, as CMap writes them, and text becomes ASCII (µ becomes u).
+    the ids; missing values become -666, as CMap writes them, and text becomes ASCII (µ becomes u). Raises InputError
+    for ids that are then no longer unique.
     """
+    for kind, ids in (("profile", profile_ids), ("gene", gene_ids)):
+        _check_ids(path, kind, [str(i) for i in ids])
     shape = (len(profile_ids), len(gene_ids))
     with written_whole(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["version"] = np.bytes_("GCTX1.0")
@@ -153,6 +162,18 @@ def write_gctx(path, blocks, profile_ids, gene_ids, profiles=None, genes=None):
         _write_rows(file.create_dataset(MATRIX, shape, np.float32), blocks)
         _write_metadata(file.create_group(ROW), gene_ids, genes)
         _write_metadata(file.create_group(COL), profile_ids, profiles)
+
+
+def _check_ids(path, kind, ids):
+    """Say which ids become others in ASCII; InputError if two become the same."""
+    others = [i for i in ids if not i.isascii()]
+    if not others:
+        return
+    first = f"{others[0]!r} is written as {_ascii(others[0]).decode()!r}"
+    if len(set(map(_ascii, ids))) < len(set(ids)):
+        problem = f"of {len(others)} {kind} ids that are not ASCII some become the same ({first})"
+        raise InputError(path, "id", problem, "give the input ids in ASCII")
+    logger.warning("%s: %d %s ids are not ASCII, which GCTX has to be: %s", path, len(others), kind, first)
 
 
 def _write_rows(dataset, blocks):

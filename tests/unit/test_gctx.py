@@ -32,6 +32,16 @@ def test_written_file_is_what_cmappy_reads(small):
     assert found.col_metadata_df["cell"].tolist()[:2] == ["A", "B"]
 
 
+def test_ids_become_ascii_and_stay_unique(tmp_path, caplog):
+    path = tmp_path / "x.gctx"
+    write_gctx(path, np.zeros((2, 1)), ["a:10 µM", "b"], ["gène"])
+    found = parse(str(path)).data_df
+    assert found.columns.tolist() == ["a:10 uM", "b"] and found.index.tolist() == ["g?ne"]
+    assert "1 profile ids are not ASCII, which GCTX has to be: 'a:10 µM' is written as 'a:10 uM'" in caplog.text
+    with pytest.raises(InputError, match=r"x.gctx: id: of 2 profile ids that are not ASCII some become the same"):
+        write_gctx(path, np.zeros((2, 1)), ["é", "è"], ["g"])
+
+
 def test_missing_metadata_is_written_as_cmap_does(small):
     with GctxFile(small[0]) as file:
         metadata = file.metadata("profile")
@@ -148,7 +158,7 @@ def test_unusable_files_get_one_line(small, spoil, message):
 def test_failed_write_leaves_the_old_file(small):
     path, matrix = small
     before = path.read_bytes()
-    with pytest.raises(UnicodeEncodeError):
-        write_gctx(path, matrix, ["\ud800"] * 7, range(5))
+    with pytest.raises(ValueError, match="do not fit"):
+        write_gctx(path, matrix, range(7), range(6))
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
