@@ -53,6 +53,9 @@ def read_table(path, field, columns):
             continue
         except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError, EOFError) as error:
             raise InputError(path, field, f"not a tab-separated table ({error})", "check the file") from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first column for an index then
+        problem = "its rows have more fields than the header"
+        raise InputError(path, field, problem, "take out tabs at the ends of lines, or name every column")
     frame = frame.rename(columns={old: new for old, new in GEO_NAMES.items() if new not in frame.columns})
     for column in columns:
         if column not in frame.columns:

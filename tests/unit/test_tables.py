@@ -74,6 +74,7 @@ def test_replicates_keep_order_and_count_once():
         ("", "not a tab-separated table"),
         ("sig_id\tx\na\t1\na\t2\n", "sig_id 'a' stands twice"),
         ("sig_id\tx\n\t1\n", "line 2 has no sig_id"),
+        ("sig_id\tx\na\t1\t\nb\t2\t\n", "its rows have more fields than the header; take out tabs"),
     ],
 )
 def test_unusable_tables_get_one_line(tmp_path, text, message):
