@@ -84,14 +84,14 @@ def _landmarks(genes_table):
 
 def _read_list(path):
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8-sig") as file:
             return list(dict.fromkeys(line.strip() for line in file if line.strip()))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             path,
             "select.genes",
-            f"cannot be read ({error.strerror})",
-            'give "landmark", "all" or the path of a file with one gene id a line',
+            f"cannot be read ({error})",
+            'give "landmark", "all" or the path of a UTF-8 file with one gene id a line',
         ) from error
 
 

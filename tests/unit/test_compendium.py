@@ -104,6 +104,12 @@ def test_selection_can_be_widened(tmp_path, matrix, siginfo, geneinfo):
     (tmp_path / "genes.txt").write_text("3000\n\n5\n")
     data, _ = run(path, siginfo, geneinfo, genes=str(tmp_path / "genes.txt"))
     assert data.var_names.tolist() == ["5", "3000"]
+    (tmp_path / "genes.txt").write_bytes("\ufeff3000\r\n5".encode())  # as Windows writes it
+    data, _ = run(path, siginfo, geneinfo, genes=str(tmp_path / "genes.txt"))
+    assert data.var_names.tolist() == ["5", "3000"]
+    (tmp_path / "genes.txt").write_bytes("5\nµ\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"genes.txt: select.genes: cannot be read \('utf-8' codec .*; give"):
+        run(path, siginfo, geneinfo, genes=str(tmp_path / "genes.txt"))
 
 
 @pytest.mark.parametrize("yes_no", [(True, False), ("TRUE", "FALSE"), ("1", "0"), ("1.0", "0.0"), (1, 0)])
