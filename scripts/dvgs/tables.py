@@ -1,6 +1,7 @@
 """The tables beside the matrices: siginfo, instinfo and geneinfo, their names, units and missing values."""
 
 import csv
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def read_table(path, field, columns):
             break
         except UnicodeDecodeError:
             continue
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError, EOFError) as error:
+        except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError, EOFError, zlib.error) as error:
             raise InputError(path, field, f"not a tab-separated table ({error})", "check the file") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first column for an index then
         problem = "its rows have more fields than the header"

@@ -84,6 +84,14 @@ def test_unusable_tables_get_one_line(tmp_path, text, message):
         read_siginfo(path)
 
 
+def test_a_damaged_gzip_gets_one_line(tmp_path):
+    path = tmp_path / "siginfo.txt.gz"
+    whole = gzip.compress("".join(f"s{i}\t{i * i % 977}\n" for i in range(5000)).encode())
+    path.write_bytes(whole[:5000] + b"\xff" * 20 + whole[5020:])
+    with pytest.raises(InputError, match=r"siginfo.txt.gz: siginfo: not a tab-separated table \(.*; check the file"):
+        read_siginfo(path)
+
+
 def test_missing_table_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere.txt: siginfo: no such file"):
         read_table(tmp_path / "nowhere.txt", "siginfo", [])
