@@ -36,12 +36,16 @@ def _complete(value, schema):
     elif isinstance(value, list):
         return [_complete(item, schema.get("items", {})) for item in value]
     elif isinstance(value, str) and _types(schema) != ["string"]:
-        # Snakemake leaves what stands inside --config key='{...}' as text.
-        try:
-            return yaml.safe_load(value)
-        except yaml.YAMLError:
-            return value  # the schema will say what is wrong with it
+        return _as_meant(value)
     return value
+
+
+def _as_meant(value):
+    """Snakemake leaves what stands inside --config key='{...}' as text."""
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return value  # the schema will say what is wrong with it
 
 
 def _types(schema):
@@ -94,10 +98,14 @@ def settle_selection(config):
 
     config: as the user wrote it, changed in place. To be called before check_config fills in the defaults.
     """
-    if isinstance(config.get("input"), dict) and "profiles" in config["input"]:
-        selection = config.setdefault("select", {})
-        for key, value in {"pert_type": None, "qc_pass": False, "genes": "all"}.items():
-            selection.setdefault(key, value)
+    given, selection = _as_meant(config.get("input")), _as_meant(config.get("select", {}))
+    if isinstance(given, dict) and "profiles" in given and isinstance(selection, dict):
+        config["select"] = {"pert_type": None, "qc_pass": False, "genes": "all"} | selection
+
+
+def _refuse_braces(field, path):
+    if not {"{", "}"}.isdisjoint(path):
+        raise InputError("config", field, f"{path!r} has a brace, which Snakemake takes for a wildcard", "rename it")
 
 
 def input_paths(config):
@@ -106,6 +114,7 @@ def input_paths(config):
     With a simulation they lie in resources/{compendium} and are made there; otherwise each must exist or have a
     download.
     """
+    _refuse_braces("select.genes", config.get("select", {}).get("genes", ""))
     if "simulation" in config:
         if "input" in config:
             raise InputError("config", "input", "stands beside simulation", "keep one of the two")
@@ -122,6 +131,7 @@ def input_paths(config):
     for name in sorted(set(downloads) - set(paths)):
         raise InputError("config", f"input.download.{name}", "no such input", f"known here: {', '.join(paths)}")
     for name, path in paths.items():
+        _refuse_braces(f"input.{name}", str(path))
         if not path.exists() and name not in downloads:
             raise InputError(path, f"input.{name}", "no such file", "correct the path (see also input.directory)")
     return {name: str(path) for name, path in paths.items()}

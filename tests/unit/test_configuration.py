@@ -47,6 +47,8 @@ def test_defaults_are_not_shared():
         ({"targets": {"../x": {}}}, "config: targets: '../x' does not match"),
         ({"compendium": "a/b"}, "config: compendium: 'a/b' does not match"),
         ({"targets": {}}, "config: targets: {} "),
+        ({"targets": {2020: {}}}, "config: targets: 2020 is not of type 'string'"),
+        ({"targets": {True: {}}}, "config: targets: True is not of type 'string'"),
         (
             {"input": INPUT | {"download": {"level5": {"ulr": "http://x"}}}},
             "input.download.level5.ulr: unknown key; did",
@@ -127,6 +129,10 @@ def test_inputs_are_found_from_the_directory(tmp_path):
     assert input_paths(config(input=files | {"download": download})) == found | {"level4": str(tmp_path / "no.gctx")}
     with pytest.raises(InputError, match=r"config: input.download.level3: no such input; known here: level5, level4"):
         input_paths(config(input=files | {"download": download | {"level3": {"url": "https://x/y"}}}))
+    with pytest.raises(InputError, match=r"config: input.level5: 'd\{x\}/5.gctx' has a brace.*; rename it"):
+        input_paths(config(input=files | {"directory": "d{x}"}))
+    with pytest.raises(InputError, match=r"config: select.genes: 'g\{x\}.txt' has a brace"):
+        input_paths(config(input=files, select={"genes": "g{x}.txt"}))
     with pytest.raises(InputError, match="stands beside simulation"):
         input_paths(config(input=files, simulation={}))
     with pytest.raises(InputError, match=r"config: input.level5: missing; name level5, level4, siginfo, geneinfo"):
@@ -141,4 +147,13 @@ def test_other_compendia_are_not_selected_as_lincs_is():
     settle_selection(found)
     check_config(found, SCHEMA)
     assert found["select"] == {"pert_type": None, "qc_pass": True, "genes": "all", "bad_values": "drop"}
+    found = config(input={"profiles": "x.h5ad"}, select="{qc_pass: true}")
+    settle_selection(found)
+    check_config(found, SCHEMA)
+    assert found["select"] == {"pert_type": None, "qc_pass": True, "genes": "all", "bad_values": "drop"}
+    for nothing in (None, "x"):
+        found = config(input={"profiles": "x.h5ad"}, select=nothing)
+        settle_selection(found)
+        with pytest.raises(InputError, match=r"config: select: .* is not of type 'object'"):
+            check_config(found, SCHEMA)
     assert [input_kind(c) for c in (found, config(), config(level=4))] == ["profiles", "level5", "level4"]
