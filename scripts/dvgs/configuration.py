@@ -108,6 +108,20 @@ def _refuse_braces(field, path):
         raise InputError("config", field, f"{path!r} has a brace, which Snakemake takes for a wildcard", "rename it")
 
 
+def _refuse_contradictions(kind, config):
+    """InputError for what would be ignored."""
+    given = config["input"]
+    if kind == "profiles":
+        ignored = [f"input.{name}" for name in ("level5", "level4", "siginfo", "instinfo", "geneinfo") if name in given]
+        ignored += ["level"] * (config.get("level", 5) != 5)
+        beside = "input.profiles"
+    else:
+        ignored = [f"input.columns.{key}" for key, column in given.get("columns", {}).items() if column is not None]
+        beside = f"input.{kind}, where tables say what the profiles are"
+    for field in ignored:
+        raise InputError("config", field, f"stands beside {beside}", "keep one of the two")
+
+
 def input_paths(config):
     """The files to read: dict of paths by name, those of NEEDED and what else `input` names.
 
@@ -126,6 +140,7 @@ def input_paths(config):
         if name not in given:
             needed = ", ".join(NEEDED[kind])
             raise InputError("config", f"input.{name}", "missing", f"name {needed}; or profiles, for no LINCS release")
+    _refuse_contradictions(kind, config)
     paths = {name: Path(given["directory"]) / path for name, path in given.items() if name not in NO_PATHS and path}
     downloads = given.get("download", {})
     for name in sorted(set(downloads) - set(paths)):

@@ -93,6 +93,10 @@ def test_missing_required_key():
 def test_shipped_configs_are_valid(path):
     found = yaml.safe_load(path.read_text())
     check_config(found, SCHEMA)
+    try:
+        input_paths(found)
+    except InputError as error:
+        assert error.problem == "no such file"  # nothing else is wrong
 
 
 def test_every_key_is_described_and_optional_ones_have_a_default():
@@ -140,6 +144,24 @@ def test_inputs_are_found_from_the_directory(tmp_path):
     with pytest.raises(InputError, match=r"config: input.instinfo: missing; name level4, instinfo"):
         input_paths(config(input=files | {"directory": str(tmp_path)}, level=4))
     assert input_paths(config(input={"profiles": str(tmp_path), "directory": "."})) == {"profiles": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"level": 4}, "config: level: stands beside input.profiles; keep one of the two"),
+        ({"input": {"profiles": "x", "siginfo": "y"}}, "config: input.siginfo: stands beside input.profiles"),
+        (
+            {"input": INPUT | {"columns": {"cell": "line"}}},
+            "config: input.columns.cell: stands beside input.level5, where tables say",
+        ),
+    ],
+)
+def test_keys_that_would_be_ignored_are_an_error(changes, message):
+    found = config(**{"input": {"profiles": "x"}} | changes)
+    check_config(found, SCHEMA)
+    with pytest.raises(InputError, match=message):
+        input_paths(found)
 
 
 def test_other_compendia_are_not_selected_as_lincs_is():
