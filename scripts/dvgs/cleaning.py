@@ -18,7 +18,14 @@ def choose_quantile(curves, cutoff):
     if cutoff != "auto":
         return float(cutoff)
     low = curves.query("profiles == 'all' and method == 'dvgs' and drop == 'low'")
-    return float(low.groupby("quantile")["r2_validation"].mean().idxmax())
+    r2 = low.groupby("quantile")["r2_validation"].mean()
+    if r2.isna().all():
+        raise _diverged("no training of the filter curves has an R²")
+    return float(r2.idxmax())
+
+
+def _diverged(problem):
+    return InputError("config", "curves.learning_rate", problem, "lower it, or set scale to zscore")
 
 
 def r2_at(curves, quantile):
@@ -66,6 +73,12 @@ def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
 
 @torch.no_grad()
 def encode(model, blocks):
-    """The latent space of profiles, (n, latent) float32; blocks: their scaled values, block by block, on any device."""
+    """The latent space of profiles, (n, latent) float32; blocks: their scaled values, block by block, on any device.
+
+    Raises InputError where it is not finite.
+    """
     device = next(model.parameters()).device
-    return np.concatenate([model.encoder(torch.from_numpy(block).to(device)).cpu().numpy() for block in blocks])
+    latent = np.concatenate([model.encoder(torch.from_numpy(block).to(device)).cpu().numpy() for block in blocks])
+    if not np.isfinite(latent).all():
+        raise _diverged("the model of the cleaned profiles has a latent space that is not finite")
+    return latent

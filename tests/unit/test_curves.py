@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dvgs.cleaning import choose_quantile, cut, r2_at, stability
+from dvgs.cleaning import choose_quantile, cut, encode, r2_at, stability
 from dvgs.curves import COLUMNS, keep_mask, n_steps, plan, trace_curve
 from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
@@ -86,6 +86,14 @@ def test_cutoff_is_chosen_on_validation_never_on_test(curves):
     assert choose_quantile(curves, "auto") == 0.7  # test R² would say 0.5; of equals the smaller
     assert choose_quantile(curves, 0.25) == 0.25
     assert r2_at(curves, 0.5) == (pytest.approx(1.4), pytest.approx(np.std([0.9, 1.9], ddof=1)))
+
+
+def test_diverging_trainings_are_said(curves, data):
+    with pytest.raises(InputError, match=r"config: curves.learning_rate: no training of the filter curves has an R²"):
+        choose_quantile(curves.assign(r2_validation=np.nan), "auto")
+    model = make_autoencoder(7, (4,), 2, seed=1)
+    with pytest.raises(InputError, match=r"config: curves.learning_rate: the model of the cleaned profiles .*; lower"):
+        encode(model, [np.ones((2, 7), np.float32), np.full((2, 7), np.inf, np.float32)])
 
 
 def test_each_trajectory_is_cut_at_the_sources_quantile_along_it():
