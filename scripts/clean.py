@@ -1,6 +1,5 @@
 """Choose the cutoff, drop what lies below, and write the cleaned compendium with its autoencoder and latent space."""
 
-import json
 import logging
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 
 from dvgs.cleaning import choose_quantile, cut, encode, r2_at, stability, train_final
 from dvgs.devices import pick_device
-from dvgs.files import write_csv, written_whole
+from dvgs.files import write_csv, write_json, written_whole
 from dvgs.gctx import write_gctx
 from dvgs.h5ad import read_obs, read_var, write_h5ad
 from dvgs.jobs import job
@@ -50,8 +49,7 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
     write_gctx(output.gctx, (block for _, block in as_read.blocks(rows)), obs.index, var.index, obs, var)
     write_h5ad(output.latent, (block for _, block in as_read.blocks(rows)), obs, var, obsm={"X_latent": latent})
     write_csv(output.dropped, dropped, sep="\t")
-    with written_whole(output.decision) as partial:
-        partial.write_text(json.dumps(decision, indent=2) + "\n")
+    write_json(output.decision, decision)
 
 
 if __name__ == "__main__":

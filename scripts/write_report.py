@@ -1,6 +1,5 @@
 """Write the page that a biologist decides from, and its summary for the terminal."""
 
-import json
 import logging
 import platform
 from importlib.metadata import version
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.compendium import read_n_input, read_umap
-from dvgs.files import written_whole
+from dvgs.files import read_json, written_whole
 from dvgs.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.report import render_report, summarise
@@ -36,10 +35,6 @@ def read_apc(input):
 def main(input, output, config, targets, similarity):
     def tables(paths, read):
         return dict(zip(targets, map(read, paths), strict=True))
-
-    def read_json(path):
-        with open(path) as file:
-            return json.load(file)
 
     apc, ledger = read_apc(input), pd.read_csv(input.ledger, sep="\t", dtype=str)
     n_input = read_n_input(input.signatures)

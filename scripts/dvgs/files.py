@@ -1,6 +1,8 @@
 """Files that exist whole or not at all."""
 
 import hashlib
+import json
+import math
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,18 @@ def write_npz(path, arrays):
 
     with written_whole(path) as partial, open(partial, "wb") as file:
         np.savez(file, **arrays)
+
+
+def write_json(path, numbers):
+    """Write a dict of text and numbers as JSON, whole or not at all; null for what JSON has not, NaN and infinity."""
+    told = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in numbers.items()}
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path):
+    """The dict that write_json wrote; null is NaN."""
+    return {k: math.nan if v is None else v for k, v in json.loads(Path(path).read_text()).items()}
 
 
 def digest(*things):

@@ -1,4 +1,5 @@
 import errno
+import json
 import logging
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from dvgs import jobs
 from dvgs.errors import InputError
-from dvgs.files import written_whole
+from dvgs.files import read_json, write_json, written_whole
 from dvgs.h5ad import write_h5ad
 from dvgs.seeds import derive_seed, generator
 
@@ -104,6 +105,13 @@ def test_a_killed_job_leaves_one_partial_file_that_the_next_overwrites(tmp_path,
     assert len(left[0]) == 2 and left[0] == left[1]
     write_h5ad(tmp_path / "x.h5ad", x, obs, var)
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5ad"]
+
+
+def test_json_has_no_nan(tmp_path):
+    write_json(tmp_path / "x.json", {"n": 1, "cutoff": "auto", "sd": float("nan"), "r2": 0.5})
+    assert json.loads((tmp_path / "x.json").read_text())["sd"] is None
+    found = read_json(tmp_path / "x.json")
+    assert np.isnan(found.pop("sd")) and found == {"n": 1, "cutoff": "auto", "r2": 0.5}
 
 
 def test_seeds_differ_by_name_and_stay():
