@@ -16,10 +16,15 @@ from dvgs.report import render_report, summarise
 PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")
 
 
+def read_ledger(path):
+    """A table of profiles as text, where an id may be NA or null."""
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+
+
 def check_accounts(input, n_input, ledger, targets):
     """Every profile of the input is in the ledger, cleaned or dropped, once: for each target, the files are counted."""
     for target, cleaned, dropped in zip(targets, input.cleaned, input.dropped, strict=True):
-        where = [ledger["profile_id"], pd.read_csv(dropped, sep="\t", dtype=str)["profile_id"], read_obs(cleaned).index]
+        where = [ledger["profile_id"], read_ledger(dropped)["profile_id"], read_obs(cleaned).index]
         found = pd.Index(np.concatenate([np.asarray(ids, str) for ids in where]))
         if len(found) != n_input or found.has_duplicates:
             counts = "{:,} left out, {:,} dropped, {:,} cleaned".format(*map(len, where))
@@ -36,7 +41,7 @@ def main(input, output, config, targets, similarity):
     def tables(paths, read):
         return dict(zip(targets, map(read, paths), strict=True))
 
-    apc, ledger = read_apc(input), pd.read_csv(input.ledger, sep="\t", dtype=str)
+    apc, ledger = read_apc(input), read_ledger(input.ledger)
     n_input = read_n_input(input.signatures)
     check_accounts(input, n_input, ledger, targets)
     found = {
@@ -46,7 +51,7 @@ def main(input, output, config, targets, similarity):
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "n_input": n_input,
         "ledger": ledger,
-        "replicate_ledger": pd.read_csv(input.replicate_ledger, sep="\t", dtype=str),
+        "replicate_ledger": read_ledger(input.replicate_ledger),
         "apc": apc,
         "values": tables(input.values, pd.read_parquet),
         "convergence": tables(input.convergence, pd.read_csv),

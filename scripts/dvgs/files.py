@@ -32,9 +32,13 @@ def write_parquet(path, frame):
 
 
 def write_csv(path, frame, sep=","):
-    """Write a DataFrame as text, without its index, whole or not at all."""
+    """Write a DataFrame as text, without its index, whole or not at all.
+
+    A carriage return, which pandas does not quote but takes for the end of a line, becomes a space.
+    """
+    text = {name: frame[name].replace("\r", " ", regex=True) for name in frame.select_dtypes(object)}
     with written_whole(path) as partial:
-        frame.to_csv(partial, sep=sep, index=False)
+        frame.assign(**text).to_csv(partial, sep=sep, index=False)
 
 
 def write_npz(path, arrays):
