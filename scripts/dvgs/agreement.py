@@ -86,13 +86,17 @@ def _parts(blocks):
             yield positions[start : start + PART], values[start : start + PART]
 
 
+def rank_dtype(n_genes):
+    """What doubled ranks are kept in: 16 bits do for 32,767 genes."""
+    return np.uint16 if n_genes <= 32_767 else np.uint32
+
+
 def doubled_ranks(values):
-    """Twice the ranks of the values of each row, 1 to n, ties averaged: integers, uint16 (n below 32,768 genes)."""
-    if values.shape[1] > 32_767:
-        raise ValueError(f"{values.shape[1]} genes; ranks are kept in 16 bits, which do for 32,767")
+    """Twice the ranks of the values of each row, 1 to n, ties averaged: integers of rank_dtype(n)."""
+    dtype = rank_dtype(values.shape[1])
     order = np.argsort(values, axis=1)
-    ranks = np.empty(values.shape, np.uint16)
-    np.put_along_axis(ranks, order, np.arange(2, 2 * values.shape[1] + 1, 2, dtype=np.uint16)[None], axis=1)
+    ranks = np.empty(values.shape, dtype)
+    np.put_along_axis(ranks, order, np.arange(2, 2 * values.shape[1] + 1, 2, dtype=dtype)[None], axis=1)
     ordered = np.take_along_axis(values, order, axis=1)
     tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)  # few, and slow
     ranks[tied] = 2 * stats.rankdata(values[tied], axis=1)

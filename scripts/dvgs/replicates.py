@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
+from dvgs.agreement import GroupSums, doubled_ranks, rank_dtype, spearman_quantile
 from dvgs.compendium import NOT_USABLE
 from dvgs.jobs import Progress
 from dvgs.null import LARGEST, draw_null_groups, false_discovery, null_p
@@ -63,7 +63,7 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
     own_row, own_group = row[used][order], place[group[used]][order]
     rows, groups, null_groups = _with_null(own_row, own_group, len(several), null)
     n_groups = len(several) + sum(map(len, null_groups.values()))
-    with ScratchRows(folder, (len(own_row), len(genes)), np.uint16) as ranks:
+    with ScratchRows(folder, (len(own_row), len(genes)), rank_dtype(len(genes))) as ranks:
         blocks = _keeping_ranks(_measured(level4.blocks(genes, np.unique(rows))), own_row, ranks)
         sums = GroupSums(blocks, rows, groups, n_groups, len(genes))
         usable = ~np.isin(own_row, [*sums.constant, *sums.not_finite])
