@@ -14,6 +14,8 @@ from dvgs.seeds import derive_seed, generator
 
 MOST = 50_000  # profiles laid out; beyond, the layout takes hours and a picture shows no more
 
+FEWEST = 4  # of fewer, UMAP can make nothing
+
 
 def main(input, output, targets, seed):
     for target, latent, path in zip(targets, input.latents, output.cleaned, strict=True):
@@ -26,8 +28,11 @@ def main(input, output, targets, seed):
 
 
 def lay_out(latent, rng, seed, target):
-    """UMAP coordinates (n, 2) float32 of a latent space; of a random sample of MOST where there are more, else NaN."""
+    """UMAP coordinates (n, 2) float32 of a latent space, of a random sample of MOST where there are more; else NaN."""
     n = len(latent)
+    umap = np.full((n, 2), np.nan, np.float32)
+    if n < FEWEST:
+        return umap
     rows = np.arange(n) if n <= MOST else np.sort(rng.choice(n, MOST, replace=False))
     logging.getLogger("dvgs").info("UMAP of %d of %d profiles, target %s", len(rows), n, target)
     data = ad.AnnData(latent[rows])
@@ -35,7 +40,6 @@ def lay_out(latent, rng, seed, target):
     n_neighbors = min(15, len(rows) - 1)
     sc.pp.neighbors(data, use_rep="X", n_neighbors=n_neighbors, transformer="sklearn", random_state=seed)
     sc.tl.umap(data, random_state=seed)
-    umap = np.full((n, 2), np.nan, np.float32)
     umap[rows] = data.obsm["X_umap"]
     return umap
 

@@ -1,7 +1,17 @@
 import numpy as np
+import pandas as pd
+import pytest
 import scanpy as sc
 
+from dvgs.plots import umap_figure
 from embed import lay_out
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_three_profiles_are_too_few_for_a_picture(rng, n):
+    assert np.isnan(lay_out(rng.normal(size=(n, 3)).astype(np.float32), rng, 1, "general")).all()
+    umap = pd.DataFrame({"x": [], "y": [], "value": [], "cell_iname": []})
+    assert umap_figure(umap, "cosine").axes
 
 
 def test_many_profiles_are_laid_out_by_a_sample(rng, monkeypatch):
