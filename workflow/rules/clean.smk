@@ -2,7 +2,6 @@ rule clean:
     input:
         signatures=rules.ingest.output.signatures,
         apc=rules.compute_apc.output.apc,
-        split=rules.draw_split.output.split,
         scaling=rules.draw_split.output.scaling,
         values=rules.gather_values.output.values,
         calibration=rules.gather_values.output.calibration,

@@ -1,7 +1,6 @@
 rule trace_curve:
     input:
         signatures=rules.ingest.output.signatures,
-        split=rules.draw_split.output.split,
         scaling=rules.draw_split.output.scaling,
         values=rules.gather_values.output.values,
         baselines=BASELINES,
