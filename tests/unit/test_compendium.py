@@ -27,6 +27,7 @@ from dvgs.h5ad import read_obs, read_var, write_h5ad
 from dvgs.matrices import open_matrix
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.profiles import Profiles, fit_scaling
+from dvgs.tables import uniform
 from dvgs.training import fit
 
 GENES = ["5", "10", "200", "3000"]
@@ -117,7 +118,7 @@ def test_profiles_that_pass_are_known_however_that_is_written(yes_no):
     yes, no = yes_no
     ids = ["a", "b", "c"]
     for column in (pd.Series([yes, no, None], ids), pd.Series([yes, no, None], ids, dtype="category")):
-        selected, ledger = select_profiles(column.to_frame("qc_pass"), [*ids, "stranger"], None, True)
+        selected, ledger = select_profiles(uniform(column.to_frame("qc_pass")), [*ids, "stranger"], None, True)
         assert selected.tolist() == ["a"]
         assert ledger["reason"].tolist() == [QC_FAILED, QC_FAILED, NOT_IN_TABLE]
 
