@@ -227,10 +227,10 @@ def _check_account(selected, ledger, n_input):
 
 
 def _storable(frame):
-    """Names that nothing else uses, and text columns without NaN, which HDF5 cannot store among text."""
+    """Names that nothing else uses, and text and categories without NaN, which HDF5 cannot store among text."""
     frame = rename_columns(frame, RESERVED)
-    text = [c for c in frame.columns if frame[c].dtype == object]
-    return frame.assign(**{c: frame[c].fillna("").astype(str) for c in text})
+    text = frame.select_dtypes(["object", "category"]).astype(object)
+    return frame.assign(**text.fillna("").astype(str))
 
 
 def read_n_input(path):

@@ -49,6 +49,17 @@ def test_columns_get_the_names_that_the_workflow_knows(matrix):
     assert gene_table(matrix).index.tolist() == ["g", "h"]
 
 
+def test_missing_categories_are_empty_text(tmp_path):
+    batch, lane = pd.Categorical(["a", None, "-666"]), pd.Categorical([1, 2, None])
+    obs = pd.DataFrame({"batch": batch, "lane": lane}, index=list("pqr"))
+    ad.AnnData(np.ones((3, 2), np.float32), obs).write_h5ad(tmp_path / "x.h5ad")
+    with open_matrix(tmp_path / "x.h5ad", "input.profiles") as file:
+        table = describe_profiles(file, {})
+        ingest(tmp_path / "y.h5ad", file, table, gene_table(file), pert_types=None, qc_pass=False, genes="all")
+    found = read_obs(tmp_path / "y.h5ad")
+    assert found["batch"].tolist() == ["a", "", ""] and found["lane"].iloc[2] == ""
+
+
 def test_columns_that_are_called_alike_are_kept_apart(tmp_path):
     names = ["profile_id", "sig_id", "file_sig_id", "cosine", "file_cosine", ".", "a/b", "file_a_b"]
     obs = pd.DataFrame({name: [f"{name}1", f"{name}2"] for name in names}, index=["p", "q"])
