@@ -22,6 +22,7 @@ METHODS = {
     "KNN-Shapley": "knn_shapley",
     "Data-OOB": "data_oob",
     "loss at the end": "final_loss",
+    "loss at the end, balanced classes": "final_loss_balanced",
     "gradient norm": "gradient_norm",
     "norm of the features": "profile_norm",
     "norm of the pixels": "profile_norm",
