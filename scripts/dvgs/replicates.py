@@ -107,7 +107,8 @@ def _with_null(row, group, n_groups, null):
 def _measured(blocks):
     """Pass blocks on, with NaN where nothing was measured."""
     for positions, values in blocks:
-        yield positions, np.where(values == MISSING_NUMBER, np.nan, values)
+        missing = values == MISSING_NUMBER
+        yield positions, np.where(missing, np.nan, values) if missing.any() else values  # most blocks need no copy
 
 
 def _keeping_ranks(blocks, row, ranks):
