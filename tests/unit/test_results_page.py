@@ -23,6 +23,7 @@ METHODS = {
     "Data-OOB": "data_oob",
     "loss at the end": "final_loss",
     "loss at the end, balanced classes": "final_loss_balanced",
+    "loss at the end, one start of 100 epochs": "final_loss_once",
     "gradient norm": "gradient_norm",
     "norm of the features": "profile_norm",
     "norm of the pixels": "profile_norm",
