@@ -3,6 +3,7 @@
 import pandas as pd
 
 from dvgs.compendium import gene_positions
+from dvgs.compendium import read_ledger
 from dvgs.files import write_csv, write_parquet
 from dvgs.h5ad import read_obs, read_var
 from dvgs.jobs import job, logger
@@ -29,7 +30,7 @@ def of_replicates(input, obs, **null):
         apc, lost = compute_replicate_apc(compendium, obs, **null)
     if "siginfo" in input.keys():  # noqa: SIM118
         members = explode_replicates(read_siginfo(input.siginfo)["distil_ids"])
-        left_out = pd.read_csv(input.ledger, sep="\t", dtype=str, keep_default_na=False)["profile_id"]
+        left_out = read_ledger(input.ledger)["profile_id"]
         absent = absent_replicates(members, obs.index.append(pd.Index(left_out)))
         lost = pd.concat([absent, lost], ignore_index=True)
     return apc, lost

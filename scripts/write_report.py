@@ -7,18 +7,13 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 
-from dvgs.compendium import read_n_input, read_umap
+from dvgs.compendium import read_ledger, read_n_input, read_umap
 from dvgs.files import read_json, written_whole
 from dvgs.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.report import render_report, summarise
 
 PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")
-
-
-def read_ledger(path):
-    """A table of profiles as text, where an id may be NA or null."""
-    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
 
 
 def check_accounts(input, n_input, ledger, targets):

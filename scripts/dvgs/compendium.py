@@ -233,6 +233,11 @@ def _storable(frame):
     return frame.assign(**text.fillna("").astype(str))
 
 
+def read_ledger(path):
+    """A table of profiles as text, where an id may be NA or null."""
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+
+
 def read_n_input(path):
     """How many profiles the tables and the matrix named together, before any was left out."""
     with h5py.File(path, "r") as file:

@@ -3,9 +3,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from dvgs.compendium import read_ledger
 from dvgs.files import write_csv
 from dvgs.h5ad import write_h5ad
-from write_report import check_accounts, read_ledger
+from write_report import check_accounts
 
 
 def test_ids_may_look_like_missing_values_or_break_a_line(tmp_path):
