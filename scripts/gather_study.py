@@ -23,14 +23,14 @@ def main(input, output, name, methods, n_replicates):
     curves = pd.concat([pd.read_csv(path) for path in input.curves], ignore_index=True)
     points = ["with_target", "drop", "quantile"]
     bands = over_replicates(curves, ["method", *points], ["score"]).drop(columns="measure")
-    published = curves[~curves["method"].str.startswith("dvgs_")]
+    without_variants = curves[~curves["method"].str.startswith("dvgs_")]
     write_csv(output.detection, detection)
     write_csv(output.summary, summary)
     write_csv(output.comparisons, compare_with_dvgs(detection, MEASURES))
     write_csv(output.seconds, pd.DataFrame(seconds))
     write_csv(output.curves, curves)
     write_csv(output.bands, bands)
-    write_csv(output.curve_comparisons, compare_with_dvgs(published, ["score"], points).drop(columns="measure"))
+    write_csv(output.curve_comparisons, compare_with_dvgs(without_variants, ["score"], points).drop(columns="measure"))
     with written_whole(output.picture) as partial:
         partial.write_text(to_svg(study_figure(bands, name)))
     for row in summary[summary["measure"] == "auroc"].itertuples():

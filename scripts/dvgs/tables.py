@@ -124,13 +124,13 @@ def _read_profiles(path, field, ids):
 def uniform(frame):
     """Metadata of profiles, missing values as NaN, with NUMBERS as numbers, doses in uM and one spelling of units."""
     if "qc_pass" in frame.columns:
-        frame["qc_pass"] = as_flags(frame["qc_pass"])
+        frame["qc_pass"] = _as_flags(frame["qc_pass"])
     for column in frame.columns.intersection(NUMBERS):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return _with_uniform_doses(frame)
 
 
-def as_flags(column):
+def _as_flags(column):
     """1 for yes, 0 for no and NaN, whether a column has numbers, booleans or text as Python or R writes them."""
     text = column.astype(str).str.strip().str.lower()
     return pd.to_numeric(text.replace({"true": "1", "t": "1", "false": "0", "f": "0"}), errors="coerce")

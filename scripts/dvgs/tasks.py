@@ -97,7 +97,7 @@ class Task:
             y = balanced(y, self.n_classes)
         steps = epochs * steps_per_epoch(len(x), batch_size)
         training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-        own = [restart] if restart else []
+        own = [restart] if restart else []  # the first from the start of all other trainings
         return _fit(self.start(*own), self.loss, x, y, **training, seed=derive_seed(self.seed, "target", *own))
 
     # What the baselines of a compendium ask for (see baselines.Evidence).
