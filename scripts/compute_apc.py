@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from dvgs.compendium import gene_positions
-from dvgs.compendium import read_ledger
+from dvgs.compendium import gene_positions, read_ledger
 from dvgs.files import write_csv, write_parquet
 from dvgs.h5ad import read_obs, read_var
 from dvgs.jobs import job, logger
