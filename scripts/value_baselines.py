@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import torch
 
 from dvgs.baselines import METHODS, Evidence
 from dvgs.files import write_parquet
@@ -9,7 +10,7 @@ from dvgs.jobs import job
 from dvgs.profiles import Profiles
 from dvgs.seeds import generator
 from dvgs.splits import valued_rows
-from dvgs.training import reconstruct
+from dvgs.training import predict
 from dvgs.trajectory import Trajectory
 
 
@@ -29,7 +30,7 @@ def value(target, signatures, apc, split, scaling, first, second, seed):
         found = np.empty_like(x)
         for own, model in models:
             inside = np.isin(rows, own)
-            found[inside] = reconstruct(model, x[inside])
+            found[inside] = predict(model, torch.from_numpy(x[inside])).numpy()
         return found
 
     table = {"profile_id": split["profile_id"]}

@@ -12,7 +12,7 @@ from dvgs.devices import fork_random, seed_device
 from dvgs.mish import Mish
 from dvgs.models import Autoencoder
 from dvgs.seeds import derive_seed
-from dvgs.training import BLOCK, _batches, fit, make_optimizer, predict
+from dvgs.training import BLOCK, batches, fit, make_optimizer, predict
 
 # Multiplications of a forward pass up to which stacking was faster, on two cores and on an H200.
 MOST_PRODUCTS = {"cpu": 100_000_000, "cuda": 20_000_000_000}
@@ -91,7 +91,7 @@ def _train(models, loss, x, y, rows, seeds, *, steps, batch_size, learning_rate)
     """The stack of models, trained; they stay as they are."""
     stacked = nn.Sequential(*map(_stack, zip(*map(_layers, models), strict=True)))
     optimizer = make_optimizer(stacked, learning_rate)
-    orders = [_batches(len(own), batch_size, seed) for own, seed in zip(rows, seeds, strict=True)]
+    orders = [batches(len(own), batch_size, seed) for own, seed in zip(rows, seeds, strict=True)]
 
     def draw():
         drawn = torch.stack([own[next(order)] for own, order in zip(rows, orders, strict=True)]).to(x.device)
@@ -101,11 +101,11 @@ def _train(models, loss, x, y, rows, seeds, *, steps, batch_size, learning_rate)
         optimizer.zero_grad()
         # The sum of the models' mean losses gives each its own gradient.
         (loss(stacked(batch).flatten(0, 1), target.flatten(0, 1)).sum() / batch.shape[1]).backward()
-        if x.is_cuda:
+        if x.device.type == "cuda":
             optimizer.param_groups[0]["capturable"] = torch.cuda.is_current_stream_capturing()
         optimizer.step()
 
-    take_step = CapturedStep(update) if x.is_cuda else update
+    take_step = CapturedStep(update) if x.device.type == "cuda" else update
     batch, labels = draw()
     target = batch if y is x else labels
     with fork_random(x.device):

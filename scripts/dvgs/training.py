@@ -28,11 +28,11 @@ def fit(
     """
     optimizer = optimizer or make_optimizer(model, learning_rate)
     rows = torch.arange(len(x)) if rows is None else rows
-    batches = islice(_batches(len(rows), batch_size, seed), start, None)
+    order = islice(batches(len(rows), batch_size, seed), start, None)
     with fork_random(x.device):
         for step in range(start, steps):
             seed_device(x.device, derive_seed(seed, "step", step))
-            drawn = rows[next(batches)].to(x.device)
+            drawn = rows[next(order)].to(x.device)
             optimizer.zero_grad()
             batch = x[drawn]
             batch_loss = loss(model(batch), batch if y is x else y[drawn]).mean()
@@ -43,7 +43,8 @@ def fit(
     return model
 
 
-def _batches(n, batch_size, seed):
+def batches(n, batch_size, seed):
+    """Yield the positions of one batch of n samples after the other, without end; every pass is shuffled anew."""
     rng = torch.Generator().manual_seed(seed)
     if batch_size >= n:
         while True:
@@ -97,11 +98,3 @@ def explained(residual, variance, squares):
     """
     constant = variance <= 1e-12 * squares
     return torch.where(constant, (residual == 0).double(), 1 - residual / variance)
-
-
-@torch.no_grad()
-def reconstruct(model, x):
-    """What the model makes of x, a (n, genes) float32 array; the same shape, on the CPU."""
-    model.eval()
-    device = next(model.parameters()).device
-    return torch.cat([model(block.to(device)).cpu() for block in torch.from_numpy(x).split(BLOCK)]).numpy()

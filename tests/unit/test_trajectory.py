@@ -10,7 +10,7 @@ from torch.nn.utils import parameters_to_vector
 from dvgs import trajectory as module
 from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.training import _batches, fit
+from dvgs.training import batches, fit
 from dvgs.trajectory import Trajectory, rank_agreement, record_trajectory
 
 SIZES = {"hidden": (12,), "latent": 4}
@@ -63,7 +63,7 @@ def test_trajectory_is_the_training_step_by_step(tmp_path, x):
 def test_target_gradient_is_the_gradient_at_those_parameters(tmp_path, x):
     path = tmp_path / "trajectory.h5"
     record(path, x)
-    rows = next(_batches(50, 20, module.derive_seed(5, "order", 0)))
+    rows = next(batches(50, 20, module.derive_seed(5, "order", 0)))
     with Trajectory(path) as trajectory:
         gradient = trajectory.at(0)
         loss = reconstruction_loss(trajectory.model(x[rows]), x[rows]).mean()
@@ -207,7 +207,7 @@ def test_what_is_recorded_is_not_recorded_again(tmp_path, x):
 
 
 def test_every_batch_is_whole_and_every_profile_comes_once_an_epoch():
-    batches = _batches(21, 5, seed=1)
-    rows = [next(batches) for _ in range(21)]  # five epochs
+    order = batches(21, 5, seed=1)
+    rows = [next(order) for _ in range(21)]  # five epochs
     assert all(len(r) == 5 for r in rows)
     assert torch.bincount(torch.cat(rows)).tolist() == [5] * 21
