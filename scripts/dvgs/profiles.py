@@ -29,8 +29,13 @@ class Profiles:
         return self.shape[0]
 
     def rows(self, rows):
-        """The profiles at positions `rows`, an integer array of any shape, as float32 of shape (*rows.shape, genes)."""
+        """The profiles at positions `rows`, an integer array of any shape, as float32 of shape (*rows.shape, genes).
+
+        Raises IndexError for a position that is none.
+        """
         rows = np.asarray(rows)
+        if rows.size and not (0 <= rows.min() and rows.max() < len(self)):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
         found = np.empty((*rows.shape, self.shape[1]), np.float32)
         flat, places = found.reshape(-1, self.shape[1]), rows.ravel()
         for start, stop in runs(places):
@@ -44,6 +49,8 @@ class Profiles:
         offset, left = self._offset + int(row) * 4 * self.shape[1], memoryview(block).cast("B")
         while len(left):  # one read ends after 2 GB at most
             n = os.preadv(self._file.fileno(), [left], offset)
+            if n == 0:
+                raise OSError(f"{self._file.name} ends within profile {row}")
             offset, left = offset + n, left[n:]
 
     def blocks(self, rows=None):

@@ -28,6 +28,7 @@ from dvgs.matrices import open_matrix
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.profiles import Profiles, fit_scaling
 from dvgs.tables import uniform
+from dvgs.together import fit_together
 from dvgs.training import fit
 
 GENES = ["5", "10", "200", "3000"]
@@ -186,6 +187,19 @@ def test_no_scaling_leaves_profiles_as_they_are(stored):
     assert profiles.rows(np.array([], int)).shape == (0, 6)
 
 
+def test_positions_that_are_none_and_a_file_that_was_cut(stored):
+    path, _ = stored
+    profiles = Profiles(path)
+    for rows in ([50], [3, -1], [10**6]):
+        with pytest.raises(IndexError, match="of 50"):
+            profiles.rows(np.array(rows))
+    with open(path, "r+b") as file:
+        file.truncate(profiles._offset + 4 * 6 * 49 + 8)
+    assert profiles.rows(np.arange(49)).shape == (49, 6)
+    with pytest.raises(OSError, match="x.h5ad ends within profile 49"):
+        profiles.rows(np.array([49]))
+
+
 def test_training_reads_batches_as_from_a_tensor(stored, rng, monkeypatch):
     path, _ = stored
     scaling = fit_scaling(path, np.arange(50), "zscore")
@@ -203,6 +217,13 @@ def test_training_reads_batches_as_from_a_tensor(stored, rng, monkeypatch):
         for data in (batches, whole)
     )  # fmt: skip
     assert all(map(torch.equal, first.parameters(), second.parameters()))
+    first, second = (
+        fit_together([make_autoencoder(6, (4,), 2, seed=k) for k in (1, 2)], reconstruction_loss, data, data,
+                     [torch.arange(30), torch.arange(20)], steps=9, batch_size=8, learning_rate=0.01, seeds=[3, 4])
+        for data in (batches, whole)
+    )  # fmt: skip
+    for one, other in zip(first, second, strict=True):
+        assert all(map(torch.equal, one.parameters(), other.parameters()))
 
 
 def test_bad_values_are_counted_and_named(tmp_path, matrix, siginfo, geneinfo, caplog):
