@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from dvgs.errors import InputError
-from dvgs.files import write_csv, written_whole
+from dvgs.files import write_csv
 from dvgs.jobs import job, logger
 from dvgs.performance_plots import run_time_figure
-from dvgs.plots import to_svg
+from dvgs.plots import write_svg
 from dvgs.run_times import compare
 
 
@@ -21,8 +21,7 @@ def main(input, output):
         raise InputError("run_times", "studies", "none is finished", "run snakemake studies first")
     table = compare(read(input.detection), read(input.seconds))
     write_csv(output.table, table.map(lambda x: float(f"{x:.4g}") if isinstance(x, float) else x))
-    with written_whole(output.picture) as partial:
-        partial.write_text(to_svg(run_time_figure(table)))
+    write_svg(output.picture, run_time_figure(table))
     for line in table.to_string(index=False, float_format="{:.3g}".format).splitlines():
         logger.info(line)
 

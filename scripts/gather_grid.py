@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from dvgs.files import write_csv, written_whole
+from dvgs.files import write_csv
 from dvgs.hyperparameters import FACTORS, effects, summary
 from dvgs.jobs import job, logger
 from dvgs.performance_plots import grid_figure
-from dvgs.plots import to_svg
+from dvgs.plots import write_svg
 from dvgs.seeds import generator
 
 
@@ -17,8 +17,7 @@ def main(input, output, study, grid, n_bootstrap, seed):
     write_csv(output.settings, table.round({"auroc": 5}))
     write_csv(output.effects, by_factor.round(4))
     write_csv(output.summary, overall.round(4))
-    with written_whole(output.picture) as partial:
-        partial.write_text(to_svg(grid_figure(table, by_factor, f"{study}: {len(table):,} settings of DVGS")))
+    write_svg(output.picture, grid_figure(table, by_factor, f"{study}: {len(table):,} settings of DVGS"))
     for line in overall.round(3).to_string(index=False).splitlines():
         logger.info(line)
 

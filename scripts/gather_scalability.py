@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from dvgs.files import write_csv, written_whole
+from dvgs.files import write_csv
 from dvgs.jobs import job, logger
 from dvgs.performance_plots import scalability_figure
-from dvgs.plots import to_svg
+from dvgs.plots import write_svg
 from dvgs.scalability import quality, slopes
 
 
@@ -15,8 +15,7 @@ def main(input, output, study):
     write_csv(output.measured, table.round({"seconds": 4, "auroc": 5}))
     write_csv(output.slopes, times.round(4))
     write_csv(output.quality, found.round(4))
-    with written_whole(output.picture) as partial:
-        partial.write_text(to_svg(scalability_figure(table, found, study)))
+    write_svg(output.picture, scalability_figure(table, found, study))
     for part in (times, found):
         for line in part.round(3).to_string(index=False).splitlines():
             logger.info(line)

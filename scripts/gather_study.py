@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from dvgs.files import write_csv, written_whole
+from dvgs.files import write_csv
 from dvgs.jobs import job, logger
-from dvgs.plots import to_svg
+from dvgs.plots import write_svg
 from dvgs.study_plots import study_figure
 from dvgs.study_tables import MEASURES, compare_with_dvgs, detect_corrupted, over_replicates
 
@@ -31,8 +31,7 @@ def main(input, output, name, methods, n_replicates):
     write_csv(output.curves, curves)
     write_csv(output.bands, bands)
     write_csv(output.curve_comparisons, compare_with_dvgs(without_variants, ["score"], points).drop(columns="measure"))
-    with written_whole(output.picture) as partial:
-        partial.write_text(to_svg(study_figure(bands, name)))
+    write_svg(output.picture, study_figure(bands, name))
     for row in summary[summary["measure"] == "auroc"].itertuples():
         logger.info("%s: AUROC %.3f (%d replicates, sd %.3f)", row.method, row.mean, row.n, row.sd)
 

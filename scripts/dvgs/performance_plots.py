@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dvgs.plots import CATEGORIES, COLOURS, WIDE, method_name, styled
+from dvgs.plots import COLOURS, WIDE, colours_of, method_name, styled
 from dvgs.values import SIMILARITIES
 
 SIMILARITY_COLOURS = dict(zip(SIMILARITIES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True))
@@ -58,7 +58,7 @@ def scalability_figure(table, quality, title):
     figure = Figure(figsize=(WIDE, 3.6), layout="constrained")
     by_source, by_every, aurocs = figure.subplots(1, 3)
     median = table.groupby(["every", "source"], sort=False)["seconds"].median().unstack()
-    colours = dict(zip(median.index, CATEGORIES, strict=False))
+    colours = colours_of(median.index)
     for every, seconds in median.iterrows():
         own = table[table["every"] == every]
         by_source.plot(own["source"], own["seconds"], ".", color=colours[every], markersize=3, alpha=0.5)
@@ -102,13 +102,12 @@ def run_time_figure(table):
     figure = Figure(figsize=(WIDE, 1 + 2.8 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     methods = list(table["method"].unique())
-    colours = dict(zip([m for m in methods if m not in COLOURS], CATEGORIES, strict=False)) | COLOURS
+    colours = colours_of(methods)
     markers = {method: MARKERS[k % len(MARKERS)] for k, method in enumerate(methods)}
     for panel, study in zip(panels.flat, studies, strict=False):
         for row in table[table["study"] == study].itertuples():
-            colour = colours[row.method]
-            panel.vlines(row.seconds, row.auroc_low, row.auroc_high, color=colour, linewidth=1.2)
-            panel.plot(row.seconds, row.auroc, markers[row.method], color=colour, markersize=6)
+            panel.vlines(row.seconds, row.auroc_low, row.auroc_high, color=colours[row.method], linewidth=1.2)
+            panel.plot(row.seconds, row.auroc, markers[row.method], color=colours[row.method], markersize=6)
         panel.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
         panel.set(xscale="log", title=study.replace("_", " "), xlabel="seconds of valuation")
         panel.xaxis.set_major_formatter(PLAIN)

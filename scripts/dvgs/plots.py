@@ -4,6 +4,7 @@ Nothing here touches pyplot or the settings of the process, and the same tables 
 """
 
 import io
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
+
+from dvgs.files import written_whole
 
 # Okabe and Ito: told apart by colour-blind readers, and in the same colour in every picture.
 COLOURS = {
@@ -74,9 +77,19 @@ def to_svg(figure):
     return text.getvalue()
 
 
+def write_svg(path, figure):
+    with written_whole(path) as partial:
+        partial.write_text(to_svg(figure))
+
+
 def method_name(method):
     """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm", `dvrl` as "DVRL"."""
     return NAMES.get(method) or method.replace("_", " ").replace("dvgs", "DVGS").replace("apc", "APC")
+
+
+def colours_of(names):
+    """A colour for each name: a method's own where it has one, of the others the thirteenth as the first."""
+    return COLOURS | dict(zip([name for name in names if name not in COLOURS], cycle(CATEGORIES)))
 
 
 def _colour(method):

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from dvgs.plots import CATEGORIES, COLOURS, WIDE, method_name, styled
+from dvgs.plots import WIDE, colours_of, method_name, styled
 
 BANDS = ("dvgs", "random")
 
@@ -16,13 +16,12 @@ def study_figure(bands, title):
     """
     figure = Figure(figsize=(WIDE, 7.2), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)
-    others = [method for method in bands["method"].unique() if method not in COLOURS]
-    colours = COLOURS | dict(zip(others, CATEGORIES, strict=False)) | {"target": "black"}
+    colours = colours_of(bands["method"].unique()) | {"target": "black"}
     for row, with_target in zip(panels, (False, True), strict=True):
         for panel, drop in zip(row, ("low", "high"), strict=True):
             shown = bands[(bands["with_target"] == with_target) & (bands["drop"] == drop)]
             for method, line in shown.groupby("method", sort=False):
-                _line(panel, method, line, colours.get(method, "black"))
+                _line(panel, method, line, colours[method])
             panel.set_title(f"{'target and ' if with_target else ''}source, {drop} values dropped first")
         row[0].set_ylabel("score on the test set")
     for panel in panels[1]:

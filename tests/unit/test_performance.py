@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -10,6 +11,8 @@ from torch import nn
 
 from dvgs.hyperparameters import FACTORS, effects, find_by_grid, summary, trainings
 from dvgs.models import make_classifier
+from dvgs.performance_plots import run_time_figure
+from dvgs.plots import to_svg
 from dvgs.run_times import compare
 from dvgs.scalability import measure, quality, slopes
 from dvgs.study_config import read_studies
@@ -117,6 +120,12 @@ def test_slopes_and_quality_by_hand():
     table = quality(pd.DataFrame(rows)).set_index(["every", "measure"])
     assert table.loc[(2, "auroc"), "mean"] == pytest.approx(0.93) and table.loc[(2, "auroc"), "n"] == 2
     assert table.loc[(2, "difference"), ["mean", "sd"]].tolist() == pytest.approx([-0.01, 0])
+
+
+def test_a_picture_of_more_methods_than_colours():
+    found = pd.DataFrame({"method": [f"m{k}" for k in range(15)], "study": "a", "seconds": 1.0, "auroc": 0.6})
+    text = to_svg(run_time_figure(found.assign(auroc_low=0.5, auroc_high=0.7)))
+    assert len(set(re.findall(r"fill: (#\w+)", text))) >= 12
 
 
 def test_run_times_by_hand():
