@@ -38,16 +38,17 @@ REFUSALS = {
 }
 
 
-def watch_queue(tell, seconds=30):
-    """Look every so many seconds, in a thread, for jobs of this folder that would wait for ever, and cancel them.
+def watch_queue(tell):
+    """Look twice a minute, in a thread, for jobs of this folder that would wait for ever, and cancel them.
 
     tell: gets a line that says why. Snakemake alone would wait as long as they do.
     """
 
     def watch():
         while True:
-            time.sleep(seconds)
-            for job, reason, comment in _hopeless():
+            time.sleep(30)
+            command = ["squeue", "--me", "--noheader", "--states", "pending", "--format", "%i|%r|%Z|%k"]
+            for job, reason, comment in hopeless(subprocess.run(command, capture_output=True, text=True).stdout):
                 tell(f"SLURM would let job {job} ({comment}) wait for ever ({reason}), so it is cancelled")
                 subprocess.run(["scancel", job])
 
@@ -70,13 +71,15 @@ def keep_asking(executor, seconds=5):
     executor.get_min_job_age = patiently
 
 
-def _hopeless():
-    command = ["squeue", "--me", "--noheader", "--states", "pending", "--format", "%i|%r|%Z|%k"]
-    listed = subprocess.run(command, capture_output=True, text=True).stdout
+def hopeless(listed):
+    """Job, reason and comment of what would wait for ever, of lines `job|reason|folder|comment`.
+
+    Of this folder, and by the comment that Snakemake's executor gives its jobs: others may have been submitted here.
+    """
     for line in listed.splitlines():
-        job, reason, folder, comment = line.split("|", 3)
-        if Path(folder) == Path.cwd() and any(re.search(said, reason) for said in REFUSALS):
-            yield job, reason, comment
+        match = re.fullmatch(r"(.+?)\|(.+?)\|(.+)\|(rule_.+)", line)
+        if match and Path(match[3]) == Path.cwd() and any(re.search(said, match[2]) for said in REFUSALS):
+            yield match[1], match[2], match[4]
 
 
 def remedies(log):

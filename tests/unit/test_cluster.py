@@ -6,7 +6,7 @@ import torch
 import yaml
 from conftest import ROOT
 
-from dvgs.cluster import keep_asking, remedies
+from dvgs.cluster import hopeless, keep_asking, remedies
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
 
@@ -36,6 +36,18 @@ def test_refusal_names_the_setting(said, setting):
 )
 def test_what_may_end_by_waiting_is_no_refusal(reason):
     assert remedies(f"7|{reason}|/folder|rule_ingest") == []
+
+
+def test_only_jobs_of_snakemake_in_this_folder_are_cancelled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        f"7|PartitionTimeLimit|{tmp_path}|rule_ingest",
+        f"8|Priority|{tmp_path}|rule_ingest",
+        f"9|PartitionTimeLimit|{tmp_path}|(null)",
+        f"10|PartitionTimeLimit|{tmp_path / 'elsewhere'}|rule_ingest",
+        "slurm_load_jobs error: Unable to contact slurm controller",
+    ]
+    assert list(hopeless("\n".join(lines))) == [("7", "PartitionTimeLimit", "rule_ingest")]
 
 
 def test_job_that_printed_nothing(tmp_path):

@@ -12,6 +12,7 @@ for name, files in FILES.items():
                     f"{STUDY_LOGS}/download-{file}.log",
                 benchmark:
                     f"{STUDY_BENCHMARKS}/download-{file}.tsv"
+                localrule: True  # as in download.smk
                 conda:
                     "../../envs/dvgs.yaml"
                 threads: 1
