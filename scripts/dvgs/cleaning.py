@@ -12,13 +12,13 @@ def choose_quantile(curves, cutoff):
     """The share of source profiles to drop.
 
     curves: the table of curves.csv. cutoff: a quantile, or "auto" for the one at which dropping low DVGS values gives
-    the best R² on the validation part of the target, averaged over replicates (the smallest of equals). The
-    test set has no say.
+    the best R² on the validation part of the target, averaged over replicates (the smallest of equals; none at which
+    a training diverged). The test set has no say.
     """
     if cutoff != "auto":
         return float(cutoff)
     low = curves.query("profiles == 'all' and method == 'dvgs' and drop == 'low'")
-    r2 = low.groupby("quantile")["r2_validation"].mean()
+    r2 = low.groupby("quantile")["r2_validation"].agg(lambda replicates: replicates.mean(skipna=False))
     if r2.isna().all():
         raise _diverged("no training of the filter curves has an R²")
     return float(r2.idxmax())
@@ -32,7 +32,7 @@ def r2_at(curves, quantile):
     """Mean and standard deviation over replicates of the test R² when DVGS drops the low `quantile`."""
     low = curves.query("profiles == 'all' and method == 'dvgs' and drop == 'low'")
     found = low[np.isclose(low["quantile"], quantile)]["r2"]
-    return float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else float("nan")
+    return float(found.mean(skipna=False)), float(found.std(skipna=False)) if len(found) > 1 else float("nan")
 
 
 def cut(values, calibration, similarity, quantile):

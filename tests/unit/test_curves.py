@@ -91,6 +91,9 @@ def test_cutoff_is_chosen_on_validation_never_on_test(curves):
 def test_diverging_trainings_are_said(curves, data):
     with pytest.raises(InputError, match=r"config: curves.learning_rate: no training of the filter curves has an R²"):
         choose_quantile(curves.assign(r2_validation=np.nan), "auto")
+    once = curves["quantile"].eq(0.7) & curves["replicate"].eq(0)
+    assert choose_quantile(curves.assign(r2_validation=curves["r2_validation"].mask(once)), "auto") == 0.9
+    assert all(np.isnan(r2_at(curves.assign(r2=curves["r2"].mask(once)), 0.7)))
     model = make_autoencoder(7, (4,), 2, seed=1)
     with pytest.raises(InputError, match=r"config: curves.learning_rate: the model of the cleaned profiles .*; lower"):
         encode(model, [np.ones((2, 7), np.float32), np.full((2, 7), np.inf, np.float32)])
