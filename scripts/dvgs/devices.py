@@ -39,6 +39,14 @@ def seed_device(device, seed):
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
 
 
+@contextmanager
+def seeded(seed):
+    """What is drawn on the CPU within is by `seed`, and leaves all random states as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs as well
+        yield
+
+
 def fork_random(device):
     """What is drawn within leaves the random state of the CPU and of a device as it was."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])

@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from dvgs.devices import seeded
 from dvgs.mish import Mish
 
 
@@ -38,8 +39,7 @@ def _mlp(sizes, dropout=0, norm=False, activation=Mish):
 
 def make_autoencoder(n_genes, hidden, latent, seed):
     """An autoencoder with weights drawn from `seed`, leaving torch's own random state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Autoencoder(n_genes, hidden, latent)
 
 
@@ -49,8 +49,7 @@ def make_classifier(n_features, hidden, n_classes, seed, dropout=0, norm=False, 
     dropout: share of a hidden layer's outputs, dropped before the activation. norm: whether each sample is normed after
     it, by its mean and deviation over the layer. Published: two hidden layers of 100, .5, norms, Mish.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return _mlp([n_features, *hidden, n_classes], dropout, norm, activation)
 
 
@@ -61,8 +60,7 @@ def make_image_classifier(hidden, n_classes, seed, dropout=0, norm=False):
     perceptron was published with. dropout, norm: as there.
     """
     n_channels, n_features = 32, 32 * 8 * 8
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         patches = [nn.Conv2d(3, n_channels, 4, stride=4), nn.GroupNorm(1, n_channels, affine=False), Mish()]
         return nn.Sequential(*patches, nn.Flatten(), _mlp([n_features, *hidden, n_classes], dropout, norm))
 
@@ -103,7 +101,7 @@ class PerturbationModel(nn.Module):
     output (n, genes).
     """
 
-    def __init__(self, n_perturbagens, n_cells, n_genes, embedding=256, hidden=(200, 200)):
+    def __init__(self, n_perturbagens, n_cells, n_genes, embedding, hidden):
         super().__init__()
         self.perturbagen = nn.Embedding(n_perturbagens, embedding)
         self.cell = nn.Embedding(n_cells, embedding)
@@ -119,18 +117,17 @@ class PerturbationModel(nn.Module):
 
 def make_perturbation_model(n_perturbagens, n_cells, n_genes, embedding, hidden, seed):
     """A PerturbationModel with weights drawn from `seed`, leaving torch's own random state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return PerturbationModel(n_perturbagens, n_cells, n_genes, embedding, hidden)
 
 
-def make_conv_autoencoder(seed, channels=(3, 32, 32, 10)):
-    """A convolutional autoencoder: 4 x 4 kernels of stride 2 and their mirror, Mish between; images (n, 3, 32, 32).
+def make_conv_autoencoder(seed):
+    """The published convolutional autoencoder of images (n, 3, 32, 32) (46,221 parameters; arXiv 2405.08217).
 
-    With the default channels the published one (46,221 parameters; arXiv 2405.08217).
+    4 x 4 kernels of stride 2 and their mirror, Mish between.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    channels = (3, 32, 32, 10)
+    with seeded(seed):
         down = [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(channels)]
         up = [nn.ConvTranspose2d(b, a, 4, stride=2, padding=1) for a, b in reversed(list(pairwise(channels)))]
         layers = [part for layer in down + up for part in (layer, Mish())]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dvgs.devices import PRECISIONS, keep_freed_memory, pick_device
+from dvgs.devices import PRECISIONS, fork_random, keep_freed_memory, pick_device
 from dvgs.errors import InputError
 from dvgs.gradients import GradientSimilarity
 from dvgs.scoring import score
@@ -67,14 +67,16 @@ def value(
     Raises InputError, a ValueError, for data that cannot be used.
     """
     device = pick_device(device)
-    _check_options(precision, stable, lr, epochs=epochs, restarts=restarts, every=every, batch_size=batch_size or 1)
+    counts = {"epochs": epochs, "restarts": restarts, "every": every}
+    _check_options(precision, stable, lr, **counts, batch_size=1 if batch_size is None else batch_size)
     keep_freed_memory()
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     source, target = _samples("source", source, dtype), _samples("target", target, dtype)
     _check_together(source, target)
     model = copy.deepcopy(model).to(device)
     x, y = (t.to(device) for t in target)
-    GradientSimilarity(model, loss, grad_params)(x[:2], y[:2], [None] * len(list(model.parameters())))  # does it fit?
+    with fork_random(device):  # does it fit?
+        GradientSimilarity(model, loss, grad_params)(x[:2], y[:2], [None] * len(list(model.parameters())))
     with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
         path = Path(folder) / "trajectory.h5"
         record_trajectory(
@@ -84,7 +86,7 @@ def value(
             x,
             y,
             epochs=epochs,
-            batch_size=batch_size or len(x),
+            batch_size=len(x) if batch_size is None else batch_size,
             learning_rate=lr,
             seed=seed,
             restarts=restarts,

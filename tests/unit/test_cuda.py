@@ -75,6 +75,12 @@ def test_captured_launches_give_what_launches_give(profiles, monkeypatch):
     assert np.allclose(captured, launched, rtol=1e-5, atol=1e-6)
 
 
+def test_models_are_drawn_without_touching_the_gpus_random_state():
+    before = torch.cuda.get_rng_state()
+    make_autoencoder(7, (4,), 2, seed=1)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
 def test_same_bytes_twice(profiles):
     model = nn.Sequential(nn.Linear(100, 30), nn.Dropout(0.2), nn.Linear(30, 100))
     assert values(model, profiles, device="cuda").equals(values(model, profiles, device="cuda"))

@@ -71,6 +71,9 @@ def test_same_seed_same_values(classes):
     model = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3))
     torch.manual_seed(1)
     first = dvgs.value(model, LOSS, *classes, **options)
+    after = torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), after)  # the caller's draws are as without it
     torch.manual_seed(2)
     assert dvgs.value(model, LOSS, *classes, **options).equals(first)
     assert not dvgs.value(model, LOSS, *classes, **options, seed=1).equals(first)
@@ -123,6 +126,7 @@ def put(pair, which, place, number):
         ({"epochs": 0}, "epochs: 0 is no count"),
         ({"epochs": 1.5}, "epochs: 1.5 is no count"),
         ({"batch_size": -1}, "batch_size: -1 is no count"),
+        ({"batch_size": 0}, "batch_size: 0 is no count"),
         ({"lr": -1}, "lr: -1 is no learning rate"),
         ({"stable": 2}, "stable: 2 is no correlation"),
         ({"grad_params": ["w"]}, "no parameter w"),

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dvgs.coalitions import check_hours
-from dvgs.devices import fork_random
+from dvgs.devices import seeded
 from dvgs.jobs import Progress
 from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed
@@ -34,8 +34,9 @@ EXPLORED, PENALTY = 0.9, 1e3
 class Estimator(nn.Module):
     """Probabilities (n,) of samples: a perceptron of x and y, which m joins near its end."""
 
-    def __init__(self, n_features, n_marginals, hidden=100, combined=10):
+    def __init__(self, n_features, n_marginals):
         super().__init__()
+        hidden, combined = 100, 10
         sizes = [n_features, hidden, hidden, hidden]
         layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
         self.samples = nn.Sequential(*layers, nn.Linear(hidden, combined), nn.ReLU())
@@ -51,8 +52,7 @@ def value(task, *, outer=2000, inner=100, outer_batch=2000, batch_size=256, lear
     state = kept.load()
     check_hours(task, "dvrl", outer - (state["next"] if state else 0), steps=inner, batch_size=batch_size)
     samples, marginals = _describe(task, training)
-    with fork_random(task.device):
-        torch.manual_seed(derive_seed(task.seed, "estimator"))
+    with seeded(derive_seed(task.seed, "estimator")):
         estimator = Estimator(samples.shape[1], marginals.shape[1]).to(task.device)
     optimizer = make_optimizer(estimator, learning_rate)
     if state:
