@@ -1,6 +1,5 @@
 """Choose the cutoff, drop what lies below, and write the cleaned compendium with its autoencoder and latent space."""
 
-import logging
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from dvgs.devices import pick_device
 from dvgs.files import write_csv, write_json, written_whole
 from dvgs.gctx import write_gctx
 from dvgs.h5ad import read_obs, read_var, write_h5ad
-from dvgs.jobs import job
+from dvgs.jobs import job, logger
 from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
 
@@ -27,7 +26,7 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
     decision |= {"n_in": len(kept), "n_kept": int(kept.sum()), "n_dropped": int((~kept).sum())}
     decision["r2_before"], decision["r2_before_sd"] = r2_at(curves, 0)
     decision["r2_after"], decision["r2_after_sd"] = r2_at(curves, quantile)
-    logging.getLogger("dvgs").info("%(n_kept)d of %(n_in)d profiles kept, quantile %(quantile)g", decision)
+    logger.info("%(n_kept)d of %(n_in)d profiles kept, quantile %(quantile)g", decision)
 
     apc = pd.read_parquet(input.apc).rename(columns={"reason": "apc_reason"})
     obs, var = read_obs(input.signatures), read_var(input.signatures)

@@ -1,6 +1,5 @@
 """Lay the latent spaces of all targets out in two dimensions (UMAP) and write the cleaned compendia."""
 
-import logging
 import shutil
 
 import anndata as ad
@@ -9,7 +8,7 @@ import numpy as np
 import scanpy as sc
 
 from dvgs.files import written_whole
-from dvgs.jobs import job
+from dvgs.jobs import job, logger
 from dvgs.seeds import derive_seed, generator
 
 MOST = 50_000  # profiles laid out; beyond, the layout takes hours and a picture shows no more
@@ -34,7 +33,7 @@ def lay_out(latent, rng, seed, target):
     if n < FEWEST:
         return umap
     rows = np.arange(n) if n <= MOST else np.sort(rng.choice(n, MOST, replace=False))
-    logging.getLogger("dvgs").info("UMAP of %d of %d profiles, target %s", len(rows), n, target)
+    logger.info("UMAP of %d of %d profiles, target %s", len(rows), n, target)
     data = ad.AnnData(latent[rows])
     # Exact neighbours: scanpy's default for many profiles fails with some versions of what finds approximate ones.
     n_neighbors = min(15, len(rows) - 1)

@@ -1,6 +1,5 @@
 """Write the page that a biologist decides from, and its summary for the terminal."""
 
-import logging
 import platform
 from importlib.metadata import version
 
@@ -10,7 +9,7 @@ import pandas as pd
 from dvgs.compendium import read_ledger, read_n_input, read_umap
 from dvgs.files import read_json, written_whole
 from dvgs.h5ad import read_obs
-from dvgs.jobs import job
+from dvgs.jobs import job, logger
 from dvgs.report import render_report, summarise
 
 PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")
@@ -63,7 +62,7 @@ def main(input, output, config, targets, similarity):
     with written_whole(output.summary) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for line in lines:
-        logging.getLogger("dvgs").info(line)
+        logger.info(line)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ cosine, dot product, projection and distance: about the cost of a training step.
 many layers. What has none falls back to gradients formed sample by sample, for those parameters alone.
 """
 
-import logging
 from contextlib import contextmanager
 
 import torch
@@ -19,9 +18,9 @@ from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call, grad_and_value, vmap
 
 from dvgs.devices import fork_random
+from dvgs.jobs import logger
 from dvgs.layers import rule_for
 
-logger = logging.getLogger("dvgs")
 TRIAL = 8  # samples on which the rules are checked against autograd
 FORMED = 1 << 26  # numbers of per-sample gradients formed at once: 256 MiB
 

@@ -5,7 +5,6 @@ A recording that was killed goes on where it was, to the same bytes: see `_Recor
 """
 
 import json
-import logging
 import math
 import os
 import time
@@ -21,13 +20,12 @@ from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
 from dvgs.files import digest, written_whole
 from dvgs.gradients import GradientSimilarity, same_buffers
-from dvgs.jobs import Progress
+from dvgs.jobs import Progress, logger
 from dvgs.models import Autoencoder
 from dvgs.scratch import Rows
 from dvgs.seeds import derive_seed
 from dvgs.training import fit, make_optimizer, steps_per_epoch
 
-logger = logging.getLogger("dvgs")
 SNAPSHOT_SECONDS = 10  # from one snapshot to the next
 
 
@@ -105,7 +103,7 @@ def record_trajectory(
             loss,
             x,
             y,
-            steps=recording.n_rows * every if restart > 0 else n_steps,
+            steps=min(recording.n_rows * every, n_steps) if restart > 0 else n_steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
             seed=derive_seed(seed, "order", restart),
@@ -153,8 +151,9 @@ def _is_checkpoint(rows):
 def _draw_anew(model, seed):
     """Draw the trainable parameters anew; what is frozen, and buffers, stay."""
     kept = [(t, t.clone()) for t in [*model.parameters(), *model.buffers()] if not t.requires_grad]
-    with fork_random(next(model.parameters()).device):
-        torch.manual_seed(seed)
+    device = next(model.parameters()).device
+    with fork_random(device):
+        seed_device(device, seed)
         for name, module in model.named_modules():
             if not any(p.requires_grad for p in module.parameters(recurse=False)):
                 continue
