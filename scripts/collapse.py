@@ -37,19 +37,19 @@ def main(input, output):
     sig_id, profiles = obs["sig_id"].astype(str).to_numpy(), Profiles(input.cleaned)
     shared = [name for name in SHARED if name in obs]
     kept = pd.Index(sig_id).unique().drop("", errors="ignore")
-    progress, table = Progress("collapsing, signatures", len(kept)), []
+    progress, firsts, table = Progress("collapsing, signatures", len(kept)), [], []
     with ScratchRows(
         output.gctx.rpartition("/")[0], (len(kept), len(var)), np.float32, also=4 * len(kept) * len(var)
     ) as level5:
         for place, (rows, signature, weights) in enumerate(collapse(profiles, sig_id, landmarks(var))):
             level5.write(np.array([place]), signature[None])
-            first = obs.iloc[rows[0]]
-            facts = {"sig_id": sig_id[rows[0]]} | first[shared].to_dict()
-            facts |= {"nsample": len(rows), "distil_ids": "|".join(obs.index[rows])}
-            table.append(facts | {"distil_wt": ",".join(f"{w:.4f}" for w in weights)})
+            firsts.append(rows[0])
+            of = len(rows), "|".join(obs.index[rows]), ",".join(f"{w:.4f}" for w in weights)
+            table.append(of)
             progress.advance()
-        table = pd.DataFrame(table, columns=["sig_id", *shared, "nsample", "distil_ids", "distil_wt"])
-        write_gctx(output.gctx, level5.blocks(), table["sig_id"], var.index, table.drop(columns="sig_id"), var)
+        table = pd.DataFrame(table, columns=["nsample", "distil_ids", "distil_wt"])
+        table = pd.concat([obs.iloc[firsts][shared].reset_index(drop=True), table], axis=1)
+        write_gctx(output.gctx, level5.blocks(), sig_id[firsts], var.index, table, var)
     n_before = before[before != ""].value_counts()
     gone = n_before[~n_before.index.isin(kept)].sort_index()
     logger.info("%d signatures, %d lost all their replicates", len(kept), len(gone))

@@ -192,8 +192,9 @@ def _compared(perturbagen, perturbagens, masks, min_profiles, drug_targets):
     enough = np.full(len(perturbagens), bool(masks))
     for mask in masks.values():
         enough &= np.bincount(perturbagen[mask], minlength=len(perturbagens)) >= min_profiles
-    positions = np.flatnonzero(enough)
-    return positions[share_label(perturbagens[positions], drug_targets).any(axis=1)]
+    known = drug_targets[drug_targets["pert_id"].isin(perturbagens[enough])]
+    shared = known["pert_id"][known.duplicated("target", keep=False)]
+    return np.flatnonzero(enough & np.isin(perturbagens, shared))
 
 
 def _pick_replicates(replicates, n_draws, rng):
