@@ -1,6 +1,5 @@
 """Choose the cutoff, drop what lies below, and write the cleaned compendium with its autoencoder and latent space."""
 
-
 import numpy as np
 import pandas as pd
 import torch

@@ -7,6 +7,8 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 
 @contextmanager
 def written_whole(path):
@@ -43,8 +45,6 @@ def write_csv(path, frame, sep=","):
 
 def write_npz(path, arrays):
     """Write a dict of arrays as .npz, whole or not at all."""
-    import numpy as np
-
     with written_whole(path) as partial, open(partial, "wb") as file:
         np.savez(file, **arrays)
 

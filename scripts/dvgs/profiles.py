@@ -34,7 +34,7 @@ class Profiles:
         Raises IndexError for a position that is none.
         """
         rows = np.asarray(rows)
-        if rows.size and not (0 <= rows.min() and rows.max() < len(self)):
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
         found = np.empty((*rows.shape, self.shape[1]), np.float32)
         flat, places = found.reshape(-1, self.shape[1]), rows.ravel()

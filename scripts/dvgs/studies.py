@@ -49,8 +49,8 @@ def value_by_similarities(task, class_balance, *, batch_size, **training):
     (x, y), (target_x, target_y) = task.source, task.target
     if task.n_classes:
         y = torch.nn.functional.one_hot(y, task.n_classes).to(x.dtype)
-        weights = balanced(target_y, task.n_classes)
-        target_y = weights if class_balance else (weights > 0).to(x.dtype)
+        classes = torch.nn.functional.one_hot(target_y, task.n_classes).to(x.dtype)
+        target_y = balanced(target_y, task.n_classes) if class_balance else classes
     return value_by_gradients(
         task.start(),
         task.loss,
@@ -92,7 +92,7 @@ def draw(train, test, *, source, target, test_size, corruption, scaling, task, r
     it its rank in the source, from -1 to 1; None leaves x as it is. task: "classify"; "reconstruct", where a noisy x is
     what should be made of it, as published; or "denoise", where that is the clean x.
 
-    Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,).
+    Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,); n_classes, 0 if none.
     """
     parts = _split(train, test, source, target, test_size, rng)
     if scaling == "ranks":

@@ -196,7 +196,7 @@ def test_positions_that_are_none_and_a_file_that_was_cut(stored):
     with open(path, "r+b") as file:
         file.truncate(profiles._offset + 4 * 6 * 49 + 8)
     assert profiles.rows(np.arange(49)).shape == (49, 6)
-    with pytest.raises(OSError, match="x.h5ad ends within profile 49"):
+    with pytest.raises(OSError, match=r"x\.h5ad ends within profile 49"):
         profiles.rows(np.array([49]))
 
 

@@ -117,13 +117,6 @@ def test_presets():
     assert full["adult_noise"]["methods"] == full["adult_labels"]["methods"] | ten
 
 
-def test_ranks_are_those_of_the_classes():
-    classes, ranks = (
-        read_studies(ROOT / "config/studies_two_cores.yaml", preset, SCHEMA) for preset in ("classes", "ranks")
-    )
-    assert ranks == {name: classes[name] | {"scaling": "ranks"} for name in ("adult_labels", "blog_labels")}
-
-
 @pytest.mark.parametrize(
     "preset", ["classes", "slow_adult", "slow_blog", "images", "images_noise", "l1000", "l1000_small"]
 )
