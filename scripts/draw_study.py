@@ -31,13 +31,16 @@ def main(input, output, study, name, replicate, seed, device):
     else:
         data = read_public_data(study["data"], Path(input[0]).parent)
         train, test = data.train, data.test
-    drawn = draw(
-        train,
-        test,
-        **{key: study[key] for key in ("source", "target", "corruption", "scaling", "task")},
-        test_size=study["test"],
-        rng=generator_of(seed, name, replicate),
-    )
+    try:
+        drawn = draw(
+            train,
+            test,
+            **{key: study[key] for key in ("source", "target", "corruption", "scaling", "task")},
+            test_size=study["test"],
+            rng=generator_of(seed, name, replicate),
+        )
+    except InputError as error:
+        raise InputError("studies", f"{name}.{error.field}", error.problem, error.remedy) from None
     if study["features"] == "auto" and (inception := find_inception()):
         for who in ("source_x", "target_x", "test_x"):
             drawn[who] = embed(inception, drawn[who], pick_device(device))

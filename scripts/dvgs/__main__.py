@@ -74,6 +74,9 @@ def run_value(options):
         model = make_autoencoder(target[0].shape[1], options.hidden, options.latent, options.seed)
         loss = reconstruction_loss
     else:
+        if absent := {*source[1].tolist()} - {*target[1].tolist()}:
+            problem = f"class {min(absent)} of the source is absent from the target"
+            raise InputError(options.data, "classes", problem, "add samples of it to the target, or leave it out")
         n_classes = 1 + int(max(source[1].max(), target[1].max()))
         model = make_classifier(target[0].shape[1], options.hidden, n_classes, options.seed)
         loss = torch.nn.CrossEntropyLoss(reduction="none")

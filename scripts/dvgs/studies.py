@@ -92,7 +92,8 @@ def draw(train, test, *, source, target, test_size, corruption, scaling, task, r
     it its rank in the source, from -1 to 1; None leaves x as it is. task: "classify"; "reconstruct", where a noisy x is
     what should be made of it, as published; or "denoise", where that is the clean x.
 
-    Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,); n_classes, 0 if none.
+    Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,); and n_classes.
+    Raises InputError where there are too few samples, and for a class that the target lacks.
     """
     parts = _split(train, test, source, target, test_size, rng)
     if scaling == "ranks":
@@ -101,6 +102,9 @@ def draw(train, test, *, source, target, test_size, corruption, scaling, task, r
         parts = _scale(parts, joint=scaling == "joint")
     (x, y), clean = parts["source"], parts["source"][0]
     n_classes = 1 + int(max(part[1].max() for part in parts.values())) if task == "classify" else 0
+    if task == "classify" and (absent := {*range(n_classes)} - {*parts["target"][1].tolist()}):
+        problem = f"class {min(absent)} is absent among its {len(parts['target'][0])} samples"
+        raise InputError("studies", "target", problem, "ask for more")
     corrupted, sd = np.zeros(len(x), bool), np.zeros(len(x))
     if "labels" in corruption:
         y, corrupted = corrupt_labels(y, n_classes, corruption["labels"], rng)

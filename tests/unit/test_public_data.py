@@ -15,8 +15,10 @@ PERSON = (
 
 
 def write_adult(folder):
-    (folder / "adult.data").write_text(f"{PERSON}<=50K\n{PERSON.replace('Male', 'Female')}>50K\n\n")
-    (folder / "adult.test").write_text(f"|1x3 Cross validator\n{PERSON.replace('39', '50')}>50K.\n\n")
+    women = f"{PERSON.replace('Male', 'Female')}>50K\n"
+    (folder / "adult.data").write_text(f"{PERSON}<=50K\n{women * 32560}\n")
+    others = f"{PERSON.replace('39', '50')}>50K.\n"
+    (folder / "adult.test").write_text(f"|1x3 Cross validator\n{others * 16281}\n")
 
 
 def write_blog(folder):
@@ -47,10 +49,10 @@ WRITERS = {"adult": write_adult, "blog": write_blog, "cifar10": write_cifar10}
 def test_adult(tmp_path):
     write_adult(tmp_path)
     data = read_public_data("adult", tmp_path)
-    assert data.train[1].tolist() == [0, 1] and data.test[1].tolist() == [1]
+    assert data.train[1].tolist() == [0] + [1] * 32560 and set(data.test[1]) == {1}
     # six numbers, and one column for each value: seven categories have one, sex has two
-    assert data.train[0].shape == (2, 6 + 7 + 2) and data.test[0].shape == (1, 15)
-    assert data.train[0][:, :6].tolist() == [[39, 77516, 13, 2174, 0, 40]] * 2 and data.test[0][0, 0] == 50
+    assert data.train[0].shape == (32561, 6 + 7 + 2) and data.test[0].shape == (16281, 15)
+    assert data.train[0][:2, :6].tolist() == [[39, 77516, 13, 2174, 0, 40]] * 2 and data.test[0][0, 0] == 50
     assert (data.train[0][:, 6:].sum(1) == 8).all() and data.train[0].dtype == np.float32
 
 
@@ -73,7 +75,7 @@ def test_cifar10(tmp_path):
 
 @pytest.mark.parametrize("name", FILES)
 def test_missing_file(tmp_path, name):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"studies.directory: no such file; put it there, or leave studies.directory"):
         read_public_data(name, tmp_path)
 
 
@@ -90,12 +92,19 @@ def test_truncated_file(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_another_size_than_the_official_is_said(tmp_path, name, caplog):
+def test_another_file_than_the_official_is_said(tmp_path, name, caplog):
     WRITERS[name](tmp_path)
     read_public_data(name, tmp_path)
-    assert all(
-        f"{file} has" in caplog.text and f"{official['size']}" in caplog.text for file, official in FILES[name].items()
-    )
+    for file, official in FILES[name].items():
+        assert f"{file} is not the official file, whose sha256 is {official['sha256']}" in caplog.text
+
+
+def test_adult_cut_at_the_end_of_a_line(tmp_path):
+    write_adult(tmp_path)
+    path = tmp_path / "adult.data"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:20000]))
+    with pytest.raises(InputError, match=r"adult\.data: rows: 20000 instead of 32561, the file may be cut"):
+        read_public_data("adult", tmp_path)
 
 
 def test_damaged_zip(tmp_path, rng):
@@ -155,13 +164,14 @@ def test_not_an_archive(tmp_path):
     "name, shape, n_test, positive",
     [("adult", (32561, 108), 16281, 7841), ("blog", (52397, 280), 7624, None), ("cifar10", (3, 32, 32), None, None)],
 )
-def test_official_files(real_data, name, shape, n_test, positive):
+def test_official_files(real_data, name, shape, n_test, positive, caplog):
     folder = real_data / name
     if not folder.is_dir():
         pytest.skip(f"no {name} in {real_data}")
     data = read_public_data(name, folder)
     x, y = data.train
     assert x.shape[-len(shape) :] == shape and np.isfinite(x).all() and len(x) == len(y)
+    assert (name == "cifar10") == ("is not the official file" in caplog.text)
     assert n_test in (None, len(data.test[0])) and positive in (None, int(y.sum()))
     assert set(np.unique(y)) == set(np.unique(data.test[1])) == set(range(10 if name == "cifar10" else 2))
 

@@ -330,6 +330,7 @@ def h5ad(folder, classes):
         (npz(source_x=np.array([["a"]])), [], "source_x: is no table of numbers"),
         (npz(source_x=np.array([object()])), [], "cannot be read as an .npz of plain numbers"),
         (npz(source_y=np.full(120, -1)), [], "source_y: is no list of class numbers"),
+        (npz(target_y=np.zeros(40, int)), [], "class 1 of the source is absent from the target; add samples"),
         (npz(), ["--label", "x"], "an .npz has no columns"),
         (garbage, [], "cannot be read as an .npz"),
         (h5ad, [], "--target: is missing"),

@@ -1,5 +1,6 @@
 """Corruption studies in the workflow, on a made-up ADULT in the official layout and on the small compendium."""
 
+import re
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import yaml
 
 from .conftest import SMALL
 
+BLOG = {"data": "blog", "corruption": {"labels": 0.2}, "methods": {"dvgs": {}}}
 PEOPLE = "{}, Private, {}, {}, 9, Divorced, Sales, Husband, White, {}, 0, 0, {}, ?, {}"
 SETTINGS = {"source": 60, "target": 40, "test": 50, "hidden": [8], "latent": 4}
 SETTINGS |= {"curves": {"quantiles": [0.3], "epochs": 4, "learning_rate": 0.01}}
@@ -42,7 +44,7 @@ STUDIES = {
 def write_adult(folder, rng):
     """People who earn more when they are old and went to school for long."""
     folder.mkdir(parents=True)
-    for name, n, dot in (("adult.data", 150, ""), ("adult.test", 120, ".")):
+    for name, n, dot in (("adult.data", 32561, ""), ("adult.test", 16281, ".")):
         rich = rng.random(n) < 0.4
         numbers = np.column_stack([30 + 25 * rich, 40 + 10 * rich]) + rng.integers(0, 8, (n, 2))
         schools = np.where(rng.random(n) < 0.9, np.where(rich, "Masters", "10th"), "HS-grad")
@@ -151,6 +153,30 @@ def test_impossible_study_ends_before_anything_runs(study):
     _, run = study({"presets": {"tiny": {}}, "studies": {"adult_labels": wrong}}, "--dry-run")
     assert run.returncode != 0 and "Traceback" not in run.stderr
     assert "studies.adult_labels.corruption.labels: 1.5 is greater than the maximum" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"target": 2, "replicates": 9}, r"target: class [01] is absent among its 2 samples; ask for more"),
+        ({"source": 40000}, r"source: 32561 samples for the source, 16281 for target and test; ask for fewer"),
+    ],
+)
+def test_a_replicate_that_cannot_be_drawn_is_one_line(study, settings, said):
+    wrong = {"presets": {"tiny": {}}, "studies": {"adult_labels": STUDIES["studies"]["adult_labels"] | settings}}
+    folder, run = study(wrong, "--until", "draw_study")
+    logs = [path.read_text() for path in (folder / "logs/studies/tiny").glob("draw_study-*.log")]
+    assert run.returncode != 0 and any(re.search(f"error: studies: adult_labels.{said}", log) for log in logs)
+    assert not any("Traceback" in log for log in logs)
+
+
+@pytest.mark.parametrize("directory", ["data", "nowhere"])
+def test_a_folder_without_the_data_is_one_line_and_no_download(study, directory):
+    _, run = study({"presets": {"tiny": {}}, "studies": {"blog": BLOG}}, "--dry-run", directory=directory)
+    said = f"error: {directory}/blog/BlogFeedback.zip: studies.directory: no such file; put it there, or leave"
+    assert run.returncode != 0 and said in run.stderr and "Traceback" not in run.stderr
+    _, run = study({"presets": {"tiny": {}}, "studies": {"blog": BLOG}}, "--dry-run", directory=None)
+    assert run.returncode == 0 and "download_blog_0" in run.stdout
 
 
 def test_cut_file_is_one_line(study, done):

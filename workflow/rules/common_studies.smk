@@ -1,11 +1,11 @@
 from math import prod
 
-from dvgs.public_data import FILES
+from dvgs.public_data import FILES, check_files
 from dvgs.study_config import read_studies
 
 # Corruption studies: a door of their own (snakemake studies), nothing of the compendium waits for them.
 PRESET = config["studies"]["preset"]
-DATA = config["studies"]["directory"]
+DATA = config["studies"]["directory"] or "resources/data"
 STUDIED = f"results/studies/{PRESET}"
 STUDY_LOGS = f"logs/studies/{PRESET}"
 STUDY_BENCHMARKS = f"benchmarks/studies/{PRESET}"
@@ -16,6 +16,9 @@ try:
         PRESET,
         HOME / "workflow/schemas/studies.schema.yaml",
     )
+    if config["studies"]["directory"]:
+        for name in sorted({study["data"] for study in STUDIES.values()} & {*FILES}):
+            check_files(name, Path(DATA, name))
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)

@@ -1,5 +1,6 @@
 """The public data sets of the studies, from their official addresses or from a folder: ADULT, BLOG and CIFAR10."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,20 @@ def read_public_data(name, folder):
     """Read "adult", "blog" or "cifar10" from a folder that holds its official files.
 
     Nothing is scaled yet, but pixels are in [-1, 1]. Raises InputError for files that are missing, cut or something
-    else.
+    else; of those that can be read and are not the official ones it is logged.
     """
+    check_files(name, folder)
     for file, official in FILES[name].items():
-        path = Path(folder) / file
-        if not path.is_file():
-            raise InputError(path, name, "no such file", "put it there, or let the workflow download it")
-        if path.stat().st_size != official["size"]:
-            logger.warning("%s has %d bytes, the official one %d", path, path.stat().st_size, official["size"])
+        with open(Path(folder) / file, "rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != official["sha256"]:
+                logger.warning("%s is not the official file, whose sha256 is %s", content.name, official["sha256"])
     return PublicData(*READERS[name](Path(folder)))
+
+
+def check_files(name, folder):
+    """Raise InputError for a file of a data set that is not in its folder."""
+    for file in FILES[name]:
+        if not Path(folder, file).is_file():
+            problem = "no such file"
+            remedy = "put it there, or leave studies.directory out, and it is downloaded to resources/data"
+            raise InputError(Path(folder, file), "studies.directory", problem, remedy)

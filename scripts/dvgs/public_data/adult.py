@@ -22,6 +22,7 @@ FILES = {
         "sha256": "a2a9044bc167a35b2361efbabec64e89d69ce82d9790d2980119aac5fd7e9c05",
     },
 }
+ROWS = {"adult.data": 32561, "adult.test": 16281}
 NUMBERS = ["age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week"]
 COLUMNS = ["age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation"]
 COLUMNS += ["relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"]
@@ -30,7 +31,7 @@ CLASSES = {"<=50K": 0, ">50K": 1}
 
 def read(folder):
     """(x, y) of the training part and of the test part."""
-    parts = [_read_rows(folder / "adult.data", 0), _read_rows(folder / "adult.test", 1)]
+    parts = [_read_rows(folder / name, n_head) for n_head, name in enumerate(FILES)]
     table = pd.concat(parts, ignore_index=True)
     y = table.pop("income").to_numpy(np.int64)
     x = pd.get_dummies(table, dtype=np.float32).to_numpy(np.float32)
@@ -53,8 +54,8 @@ def _read_rows(path, n_head):
         if fields[-1] is None:
             raise InputError(path, f"line {number}", "neither <=50K nor >50K at its end", "get the file anew")
         rows.append(fields)
-    if not rows:
-        raise InputError(path, "rows", "there are none", "get the file anew")
+    if len(rows) != ROWS[path.name]:  # cut at the end of a line it would look whole
+        raise InputError(path, "rows", f"{len(rows)} instead of {ROWS[path.name]}, the file may be cut", "get it anew")
     table = pd.DataFrame(rows, columns=COLUMNS)
     for column in NUMBERS:
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(np.float32)
