@@ -33,9 +33,13 @@ class Kept:
         kept = torch.load(self._path, weights_only=True, map_location="cpu")
         return kept["state"] if kept["key"] == self._key else None
 
+    def due(self):
+        """Whether there is a file to write to, and that was not done just now."""
+        return self._path and time.monotonic() - self._last >= SECONDS
+
     def save(self, state):
-        """Write the state to the file, unless that was done just now."""
-        if self._path and time.monotonic() - self._last >= SECONDS:
+        """Write the state to the file if that is due."""
+        if self.due():
             with written_whole(self._path) as partial:
                 torch.save({"key": self._key, "state": state}, partial)
             self._last = time.monotonic()

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from dvgs.errors import InputError
+from dvgs.files import digest
 from dvgs.jobs import Progress
 from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
-from dvgs.training import explained, fit, predict, steps_per_epoch
+from dvgs.training import explained, fit, make_optimizer, predict, steps_per_epoch
 
 
 @dataclass
@@ -98,7 +100,26 @@ class Task:
         steps = epochs * steps_per_epoch(len(x), batch_size)
         training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
         own = [restart] if restart else []  # the first from the start of all other trainings
-        return _fit(self.start(*own), self.loss, x, y, **training, seed=derive_seed(self.seed, "target", *own))
+        seed = derive_seed(self.seed, "target", *own)
+        return self._fit(f"target-{restart}", self.start(*own), self.loss, x, y, **training, seed=seed)
+
+    def _fit(self, name, model, loss, x, y, *, learning_rate, **training):
+        """The model, trained with progress and in evaluation mode; a killed training goes on where it was."""
+        kept = Kept(self, name, (training, learning_rate, digest(y)))
+        optimizer, state = make_optimizer(model, learning_rate), kept.load()
+        if state:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+        start = state["step"] if state else 0
+        progress = Progress("training on the target, steps", training["steps"] - start)
+
+        def before_step(step, _):
+            if kept.due():
+                kept.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()})
+            progress.advance()
+
+        training |= {"learning_rate": learning_rate, "optimizer": optimizer, "start": start}
+        return fit(model, loss, x, y, **training, before_step=before_step).eval()
 
     # What the baselines of a compendium ask for (see baselines.Evidence).
     def blocks(self):
@@ -118,13 +139,7 @@ class Task:
         x = self.target[0].flatten(1)
         model = make_autoencoder(x.shape[1], [100], 32, derive_seed(self.seed, "autoencoder")).to(self.device)
         training = {"steps": 300, "batch_size": 500, "learning_rate": 1e-3, "seed": self.seed}
-        return _fit(model, reconstruction_loss, x, x, **training)
-
-
-def _fit(*model_and_target, steps, **training):
-    """The model, trained with progress and in evaluation mode."""
-    progress = Progress("training on the target, steps", steps)
-    return fit(*model_and_target, steps=steps, **training, before_step=lambda step, loss: progress.advance()).eval()
+        return self._fit("autoencoder", model, reconstruction_loss, x, x, **training)
 
 
 def _within(y, n_classes):

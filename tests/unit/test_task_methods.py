@@ -236,37 +236,44 @@ def test_stopping_rule_against_its_definition(rng):
     assert data_shapley.n_needed(contributions[:3], 1, 0) is None
 
 
-@pytest.mark.parametrize("method", ["leave_one_out", "data_shapley", "dvrl"])
+RESUMED = ["leave_one_out", "data_shapley", "dvrl", "knn_shapley", "data_oob", "final_loss", "gradient_norm"]
+
+
+@pytest.mark.parametrize("method", [*RESUMED, "reconstruction_error"])
 def test_a_killed_valuation_goes_on_to_the_same_values(tmp_path, monkeypatch, method):
-    settings, calls = SHORT[method] | ({"size": 3} if method == "data_shapley" else {}), []
+    settings, original, calls = SHORT.get(method, {}), resuming.Kept.save, []
+    settings |= {"size": 3} if method == "data_shapley" else {}
     monkeypatch.setattr(resuming, "SECONDS", 0)
-    monkeypatch.setattr(leave_one_out, "at_once", lambda *_: 3)
+    monkeypatch.setattr(leave_one_out, "at_once", lambda *_: 2)
+    monkeypatch.setattr(knn_shapley, "BLOCK", 2)
+    monkeypatch.setattr(data_oob, "PIECE", 3)
 
     def value(work, last=None):
-        """Values, unless the training after the last one ends it."""
+        """Values, unless that ends with the last writing of a state."""
         calls.clear()
-        module = {"leave_one_out": leave_one_out, "data_shapley": data_shapley, "dvrl": dvrl}[method]
-        name = "fit" if method == "dvrl" else "utilities"
-        original = getattr(module, name)
 
-        def train(*args, **keywords):
+        def save(kept, state):
+            original(kept, state)
             calls.append(1)
-            if last is not None and len(calls) > last:
+            if len(calls) == last:
                 raise KeyboardInterrupt
-            return original(*args, **keywords)
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, name, train)
+            patch.setattr(resuming.Kept, "save", save)
             return value_task(blobs(np.random.default_rng(3), n=12, work=work), method, settings)[0]
 
-    whole = value(None)
+    (tmp_path / "whole").mkdir()
+    whole = value(tmp_path / "whole")
     n_calls = len(calls)
-    for last in (3, 2):
+    assert whole.equals(value(None))
+    for last in (2, 1):
         with pytest.raises(KeyboardInterrupt):
             value(tmp_path, last)
+    states = list(tmp_path.glob("*.pt"))
     assert value(tmp_path).equals(whole) and len(calls) < n_calls
     other = blobs(np.random.default_rng(4), n=12, work=tmp_path)
-    assert resuming.Kept(other, method, settings).load() is None  # of other data
+    for path in states:
+        assert resuming.Kept(other, path.stem, settings).load() is None  # of other data
 
 
 def test_state_of_another_torch_is_not_taken_up(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from dvgs.errors import InputError
 from dvgs.jobs import Progress
+from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed
 
 PIECE = 50  # trees from one word of progress to the next
@@ -21,17 +22,21 @@ def value(task, *, trees=800):
     if not task.n_classes:
         raise InputError("data_oob", "y", "the task has no classes", "leave data_oob out")
     x, y = task.source[0].flatten(1).cpu().numpy(), task.source[1].cpu().numpy()
-    seed, jobs = derive_seed(task.seed, "forest") % 2**32, torch.get_num_threads()
-    forest = RandomForestClassifier(0, random_state=seed, warm_start=True, n_jobs=jobs)
-    progress = Progress("Data-OOB, trees", trees)
-    for first in range(0, trees, PIECE):  # the same trees as in one piece
-        forest.set_params(n_estimators=min(first + PIECE, trees)).fit(x, y)
-        progress.advance(forest.n_estimators - first)
-    hits, unseen = np.zeros(task.n), np.zeros(task.n)
-    for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
-        out = np.ones(task.n, bool)
-        out[drawn] = False
-        if out.any():
-            hits[out] += forest.classes_[tree.predict(x[out]).astype(int)] == y[out]
-            unseen += out
+    kept = Kept(task, "data_oob", {"trees": trees})
+    state = kept.load() or {"done": 0, "hits": torch.zeros(task.n), "unseen": torch.zeros(task.n)}
+    hits, unseen = state["hits"].double().numpy(), state["unseen"].double().numpy()
+    draws = np.random.RandomState(derive_seed(task.seed, "forest") % 2**32)
+    draws.randint(np.iinfo(np.int32).max, size=state["done"])  # each tree takes one
+    progress = Progress("Data-OOB, trees", trees - state["done"])
+    for first in range(state["done"], trees, PIECE):  # the same trees as in one piece
+        n = min(PIECE, trees - first)
+        forest = RandomForestClassifier(n, random_state=draws, n_jobs=torch.get_num_threads()).fit(x, y)
+        for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
+            out = np.ones(task.n, bool)
+            out[drawn] = False
+            if out.any():
+                hits[out] += forest.classes_[tree.predict(x[out]).astype(int)] == y[out]
+                unseen += out
+        kept.save({"done": first + n, "hits": torch.from_numpy(hits), "unseen": torch.from_numpy(unseen)})
+        progress.advance(n)
     return np.divide(hits, unseen, out=np.full(task.n, np.nan), where=unseen > 0)

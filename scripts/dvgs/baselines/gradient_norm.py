@@ -9,12 +9,15 @@ sign. The published score is of the first epochs and averaged over starts. The m
 import torch
 
 from dvgs.gradients import similarity
+from dvgs.jobs import Progress
 from dvgs.training import BLOCK
 
 
 def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):
     model = task.train_on_target(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     anything = [torch.zeros_like(p) for p in model.parameters()]
-    blocks = zip(*(part.split(BLOCK) for part in task.source), strict=True)
-    norms = [similarity(model, task.loss, x, y, anything)["gradient_norm"] for x, y in blocks]
+    progress, norms = Progress("gradient norms, samples", task.n), []
+    for x, y in zip(*(part.split(BLOCK) for part in task.source), strict=True):
+        norms.append(similarity(model, task.loss, x, y, anything)["gradient_norm"])
+        progress.advance(len(x))
     return -torch.cat(norms).double().cpu().numpy()

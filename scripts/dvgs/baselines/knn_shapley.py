@@ -11,6 +11,8 @@ a KNN classifier on these features, which is no good where Euclidean distance is
 import torch
 
 from dvgs.errors import InputError
+from dvgs.jobs import Progress
+from dvgs.resuming import Kept
 
 BLOCK = 128  # target samples at a time
 
@@ -22,11 +24,17 @@ def value(task, *, k=5):
     (x, y), n = task.source, task.n
     position = torch.arange(1, n + 1, device=x.device, dtype=torch.float64)
     weight = position.clamp(max=k) / (k * position)
-    total = torch.zeros(n, dtype=torch.float64, device=x.device)
-    for block, classes in zip(*(part.split(BLOCK) for part in task.target), strict=True):
+    kept, n_target = Kept(task, "knn_shapley", {"k": k}), len(task.target[0])
+    state = kept.load() or {"done": 0, "total": torch.zeros(n, dtype=torch.float64)}
+    total = state["total"].to(x.device)
+    progress = Progress("KNN-Shapley, samples of the target", n_target - state["done"])
+    for first in range(state["done"], n_target, BLOCK):
+        block, classes = (part[first : first + BLOCK] for part in task.target)
         order = torch.cdist(block.flatten(1), x.flatten(1)).argsort(dim=1, stable=True)
         hit = (y[order] == classes[:, None]).double()
         steps = torch.cat([(hit[:, :-1] - hit[:, 1:]) * weight[:-1], hit[:, -1:] * weight[-1]], dim=1)
         shapley = steps.flip(1).cumsum(1).flip(1)
         total += torch.zeros_like(shapley).scatter_(1, order, shapley).sum(0)
-    return (total / len(task.target[0])).cpu().numpy()
+        kept.save({"done": first + len(block), "total": total})
+        progress.advance(len(block))
+    return (total / n_target).cpu().numpy()
