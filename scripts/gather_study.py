@@ -6,7 +6,7 @@ from dvgs.files import write_csv
 from dvgs.jobs import job, logger
 from dvgs.plots import write_svg
 from dvgs.study_plots import study_figure
-from dvgs.study_tables import MEASURES, compare_with_dvgs, detect_corrupted, over_replicates
+from dvgs.study_tables import AREAS, MEASURES, areas, compare_with_dvgs, detect_corrupted, over_replicates
 
 
 def main(input, output, name, methods, n_replicates):
@@ -18,15 +18,15 @@ def main(input, output, name, methods, n_replicates):
         columns = (table[column].to_numpy() for column in ("value", "corrupted", "noise_sd"))
         detection.append(run | detect_corrupted(*columns))
         seconds.append(run | pd.read_csv(timing).iloc[0].to_dict())
-    detection = pd.DataFrame(detection)
-    summary = over_replicates(detection, ["method"], MEASURES)
     curves = pd.concat([pd.read_csv(path) for path in input.curves], ignore_index=True)
+    detection = pd.DataFrame(detection).merge(areas(curves), how="left", on=["method", "replicate"])
+    summary = over_replicates(detection, ["method"], [*MEASURES, *AREAS])
     points = ["with_target", "drop", "quantile"]
     bands = over_replicates(curves, ["method", *points], ["score"]).drop(columns="measure")
     without_variants = curves[~curves["method"].str.startswith("dvgs_")]
     write_csv(output.detection, detection)
     write_csv(output.summary, summary)
-    write_csv(output.comparisons, compare_with_dvgs(detection, MEASURES))
+    write_csv(output.comparisons, compare_with_dvgs(detection, [*MEASURES, *AREAS]))
     write_csv(output.seconds, pd.DataFrame(seconds))
     write_csv(output.curves, curves)
     write_csv(output.bands, bands)

@@ -19,7 +19,7 @@ def main(input, output, wildcards, study, seed, device):
         """Each size has a split, faults and start of its own: along one trajectory all sizes would err alike."""
         own = seed, wildcards.study, f"{wildcards.replicate}-{size}"
         drawn = draw(data.train, data.test, source=size, **options, rng=generator_of(*own))
-        task = make_task(drawn, hidden=study["hidden"], latent=None, seed=seed_of(*own), device=device)
+        task = make_task(drawn, hidden=study["hidden"], norm=study["norm"], seed=seed_of(*own), device=device)
         return task, drawn["corrupted"]
 
     scale = study["scalability"]

@@ -12,10 +12,10 @@ from dvgs.studies import make_task, seed_of
 from dvgs.study_curves import trace_study
 
 
-def main(input, output, wildcards, methods, hidden, latent, curves, seed, device):
+def main(input, output, wildcards, methods, model, curves, seed, device):
     drawn, device = np.load(input.drawn), pick_device(device)
     seed = seed_of(seed, wildcards.study, wildcards.replicate)
-    task = make_task(drawn, hidden=hidden, latent=latent, seed=seed, device=device)
+    task = make_task(drawn, **model, seed=seed, device=device)
     test = [torch.from_numpy(drawn[name]).to(device) for name in ("test_x", "test_y")]
     columns = [pd.read_parquet(path)["value"] for path in input.values]
     values = pd.DataFrame(dict(zip(methods, columns, strict=True)))

@@ -12,7 +12,7 @@ from dvgs.studies import make_task, seed_of
 def main(input, output, wildcards, grid, hidden, n_pieces, seed, device):
     drawn = np.load(input.drawn)
     seed = seed_of(seed, wildcards.study, 0)
-    task = make_task(drawn, hidden=hidden, latent=None, seed=seed, device=pick_device(device))
+    task = make_task(drawn, hidden=hidden, seed=seed, device=pick_device(device))
     chosen = trainings(grid)[int(wildcards.piece) :: n_pieces]
     write_csv(output.found, find_by_grid(task, drawn["corrupted"], chosen, hidden[0], grid["epochs"]))
 

@@ -12,15 +12,14 @@ from dvgs.jobs import job, logger
 from dvgs.studies import make_task, seed_of, value_task
 
 
-def main(input, output, wildcards, hidden, latent, settings, most_hours, seed, device):
+def main(input, output, wildcards, model, settings, most_hours, seed, device):
     work = Path(output.values).with_suffix(".work")
     work.mkdir(exist_ok=True)
     goes_on = any(work.iterdir())
     drawn = np.load(input.drawn)
     task = make_task(
         drawn,
-        hidden=hidden,
-        latent=latent,
+        **model,
         seed=seed_of(seed, wildcards.study, wildcards.replicate),
         device=pick_device(device),
         work=work,

@@ -27,7 +27,7 @@ from dvgs.tasks import Task, balanced
 from dvgs.training import fit
 from dvgs.valuation import value as value_by_gradients
 
-PUBLISHED = {"dropout": 0.5, "norm": True}  # of the classifiers
+DROPOUT = 0.5  # of the classifiers, as published
 
 
 def value_by_dvgs(
@@ -151,11 +151,13 @@ def _to_ranks(parts):
     return {who: (ranks(x), y) for who, (x, y) in parts.items()}
 
 
-def make_task(drawn, *, hidden, latent, seed, device, work=None, most_hours=24):
+def make_task(drawn, *, hidden, latent=None, norm=True, seed, device, work=None, most_hours=24):
     """The Task of one replicate: the published kind of model for its data.
 
-    drawn: what `draw` gives. hidden, latent: widths of an autoencoder of vectors; latent None is a classifier.
+    drawn: what `draw` gives. hidden, latent: widths of an autoencoder of vectors; latent None is a classifier. norm:
+    whether a classifier has norms.
     """
+    regular = {"dropout": DROPOUT, "norm": norm}
     arrays = {name: torch.from_numpy(drawn[name]) for name in ("source_x", "source_y", "target_x", "target_y")}
     tensors = {name: array.to(device) for name, array in arrays.items()}
     n_classes, shape = int(drawn["n_classes"]), drawn["source_x"].shape[1:]
@@ -163,8 +165,8 @@ def make_task(drawn, *, hidden, latent, seed, device, work=None, most_hours=24):
     def make_model(start):
         if n_classes:
             if len(shape) == 3:
-                return make_image_classifier(hidden, n_classes, start, **PUBLISHED)
-            return make_classifier(*shape, hidden, n_classes, start, **PUBLISHED)
+                return make_image_classifier(hidden, n_classes, start, **regular)
+            return make_classifier(*shape, hidden, n_classes, start, **regular)
         return make_conv_autoencoder(start) if len(shape) == 3 else make_autoencoder(*shape, hidden, latent, start)
 
     source, target = ((tensors[f"{who}_x"], tensors[f"{who}_y"]) for who in ("source", "target"))

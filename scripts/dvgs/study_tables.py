@@ -9,6 +9,7 @@ from dvgs.statistics import CONFIDENCE, auroc, found_when_inspected
 
 INSPECTED = (0.1, 0.2, 0.3, 0.4, 0.5)
 MEASURES = ["auroc", "average_precision", *(f"found_at_{round(100 * share)}" for share in INSPECTED), "spearman_noise"]
+AREAS = ["area", "area_with_target"]
 
 
 def detect_corrupted(value, corrupted, noise_sd):
@@ -25,6 +26,18 @@ def detect_corrupted(value, corrupted, noise_sd):
         found[f"found_at_{round(100 * share)}"] = found_when_inspected(value, corrupted, share)
     varies = len(value) > 2 and np.ptp(value) > 0 and np.ptp(noise_sd) > 0
     return found | {"spearman_noise": stats.spearmanr(value, noise_sd).statistic if varies else np.nan}
+
+
+def areas(curves):
+    """Area between the filter curves of dropping low and of dropping high values, by the trapezoidal rule.
+
+    curves: DataFrame `method, replicate, with_target, drop, quantile, score`. Returns a DataFrame
+    `method, replicate` and AREAS, of models of the source, and of source and target.
+    """
+    scores = curves.pivot_table("score", ["method", "replicate", "with_target"], ["drop", "quantile"], sort=False)
+    gap = (scores["low"] - scores["high"]).sort_index(axis=1)
+    area = pd.Series(np.trapezoid(gap, gap.columns.astype(float), axis=1), gap.index).unstack("with_target")
+    return area.rename(columns=dict(zip((False, True), AREAS, strict=True))).rename_axis(columns=None).reset_index()
 
 
 def compare_with_dvgs(table, columns, by=()):

@@ -113,7 +113,7 @@ def test_seconds_of_a_run_that_was_killed_are_not_known(data, tmp_path):
     np.savez(tmp_path / "drawn.npz", **drawn(data))
     output = SimpleNamespace(values=tmp_path / "values.parquet", seconds=tmp_path / "seconds.csv")
     wildcards = SimpleNamespace(study="a", replicate="0", method="profile_norm")
-    settings = {"hidden": [4], "latent": None, "settings": {}, "most_hours": 1, "seed": 1, "device": "cpu"}
+    settings = {"model": {"hidden": [4]}, "settings": {}, "most_hours": 1, "seed": 1, "device": "cpu"}
     for killed in (False, True):
         if killed:
             (tmp_path / "values.work").mkdir()
@@ -133,12 +133,15 @@ def test_a_method_that_is_none(method):
 def test_published_models():
     adult = {"source_x": np.zeros((2, 108), np.float32), "source_y": np.array([0, 1]), "n_classes": np.array(2)}
     adult |= {"target_x": adult["source_x"], "target_y": adult["source_y"]}
-    model = make_task(adult, hidden=[100, 100], latent=None, seed=1, device=torch.device("cpu")).start()
+    model = make_task(adult, hidden=[100, 100], seed=1, device=torch.device("cpu")).start()
     kinds = [type(layer).__name__ for layer in model]
     assert kinds == ["Linear", "Dropout", "Mish", "LayerNorm"] * 2 + ["Linear"]
     assert model[1].p == 0.5 and model[4].weight.shape == (100, 100)
+    plain = make_task(adult, hidden=[100, 100], norm=False, seed=1, device=torch.device("cpu")).start()
+    assert [type(layer).__name__ for layer in plain] == ["Linear", "Dropout", "Mish"] * 2 + ["Linear"]
+    assert torch.equal(plain[0].weight, model[0].weight)
     images = {name: np.zeros((2, 3, 32, 32), np.float32) for name in ("source_x", "source_y", "target_x", "target_y")}
-    task = make_task(images | {"n_classes": np.array(0)}, hidden=[], latent=None, seed=1, device=torch.device("cpu"))
+    task = make_task(images | {"n_classes": np.array(0)}, hidden=[], seed=1, device=torch.device("cpu"))
     assert sum(p.numel() for p in task.start().parameters()) == 46221
 
 
@@ -146,7 +149,7 @@ def test_the_classifier_of_images_is_the_published_one_on_patches(rng):
     images = {name: rng.random((10, 3, 32, 32)).astype(np.float32) for name in ("source_x", "target_x")}
     images |= {"source_y": np.arange(10), "target_y": np.arange(10), "n_classes": np.array(10)}
     state = torch.get_rng_state()
-    task = make_task(images, hidden=[100, 100], latent=None, seed=1, device=torch.device("cpu"))
+    task = make_task(images, hidden=[100, 100], seed=1, device=torch.device("cpu"))
     model, again = task.start().eval(), task.start().eval()
     assert torch.equal(torch.get_rng_state(), state)
     assert model[-1][0].weight.shape == (100, 2048) and model[-1][1].p == 0.5

@@ -14,7 +14,7 @@ from dvgs.errors import InputError
 from dvgs.studies import METHODS
 from dvgs.study_config import read_studies
 from dvgs.study_curves import trace_study
-from dvgs.study_tables import MEASURES, compare_with_dvgs, detect_corrupted, over_replicates
+from dvgs.study_tables import MEASURES, areas, compare_with_dvgs, detect_corrupted, over_replicates
 from dvgs.training import fit
 
 SCHEMA = ROOT / "workflow/schemas/studies.schema.yaml"
@@ -61,6 +61,19 @@ def test_differences_of_curves_are_taken_at_their_points(rng):
     expected = curves["score"].to_numpy().reshape(2, 2, 2)
     assert found["quantile"].tolist() == [0.2, 0.1] and set(found["method"]) == {"random"}
     assert found["mean"].tolist() == pytest.approx((expected[0] - expected[1]).mean(axis=1))
+
+
+def test_areas_by_hand():
+    rows = [("a", w, d, q) for w in (True, False) for d in ("high", "low") for q in (0.4, 0.0, 0.1)]
+    curves = pd.DataFrame(rows, columns=["method", "with_target", "drop", "quantile"]).assign(replicate=2)
+    curves["score"] = [0.3, 0.7, 0.6, 0.9, 0.7, 0.8, 0.6, 0.7, 0.6, 0.5, 0.7, 0.8]
+    (found,) = areas(curves).to_dict("records")
+    assert found == {
+        "method": "a",
+        "replicate": 2,
+        "area": pytest.approx(0.1 * (0 + 0.2) / 2 + 0.3 * (0.2 - 0.1) / 2),
+        "area_with_target": pytest.approx(0.1 * (0 + 0.2) / 2 + 0.3 * (0.2 + 0.6) / 2),
+    }
 
 
 def test_bands_over_replicates():
@@ -148,6 +161,7 @@ NOISE = {"corruption": {"noise_sd": 1}}
         ({"features": "auto"}, "studies.x.features: no images with classes"),
         ({"data": "cifar10", "task": "denoise", "features": "auto", **NOISE}, "studies.x.features: no images"),
         ({"task": "denoise", "methods": {"data_oob": {}}, **NOISE}, "studies.x.methods.data_oob: there are no classes"),
+        ({"task": "denoise", "norm": False, **NOISE}, "studies.x.norm: autoencoders have none"),
         ({"hidden": [], "hyperparameters": {}}, "studies.x.hidden: the grid needs a width"),
         ({"data": "l1000"}, "studies.x.task: L1000 has no classes"),
         ({"data": "cifar10", "scalability": {}}, "studies.x.scalability: no vectors with classes"),

@@ -35,6 +35,10 @@ def study_of(wildcards):
     return STUDIES[wildcards.study]
 
 
+def model_of(wildcards):
+    return {key: study_of(wildcards)[key] for key in ("hidden", "latent", "norm")}
+
+
 def data_of(wildcards):
     """The files that a study is drawn from."""
     name = study_of(wildcards)["data"]

@@ -68,8 +68,7 @@ rule value_study:
             (15 + 60 * study_of(wildcards)["most_hours"]) * attempt
         ),
     params:
-        hidden=lambda wildcards: study_of(wildcards)["hidden"],
-        latent=lambda wildcards: study_of(wildcards)["latent"],
+        model=model_of,
         settings=lambda wildcards: study_of(wildcards)["methods"][wildcards.method],
         most_hours=lambda wildcards: study_of(wildcards)["most_hours"],
         seed=config["seed"],
@@ -101,8 +100,7 @@ rule trace_study:
         runtime=minutes(480),
     params:
         methods=lambda wildcards: list(study_of(wildcards)["methods"]),
-        hidden=lambda wildcards: study_of(wildcards)["hidden"],
-        latent=lambda wildcards: study_of(wildcards)["latent"],
+        model=model_of,
         curves=lambda wildcards: study_of(wildcards)["curves"],
         seed=config["seed"],
         device=config["device"],
