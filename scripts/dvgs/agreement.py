@@ -25,7 +25,8 @@ class GroupSums:
     correlation over their pairs is (|s|² - n) / (n (n - 1)), and that of one with its siblings (z_i·s - 1) / (n - 1).
 
     blocks: yields (positions, values), positions increasing, each at most once. row, group: integer arrays of equal
-    length, profile position and group of every membership; a profile may be in several groups.
+    length, profile position and group of every membership; a profile may be in several groups, and is only looked at
+    in group -1.
     Attributes: `n_used` (n_groups,) int, how many profiles of each group could be used; `constant`, `not_finite`: the
     positions of those that could not. Memory: n_groups x n_genes float64.
     """
@@ -53,7 +54,7 @@ class GroupSums:
         """Memberships of the usable among some profiles: index of the profile, group, index of the membership."""
         first, last = np.searchsorted(self._row, [positions[0], positions[-1] + 1])
         local = np.searchsorted(positions, self._row[first:last])
-        keep = usable[local] & (positions[local] == self._row[first:last])
+        keep = usable[local] & (positions[local] == self._row[first:last]) & (self._group[first:last] >= 0)
         return local[keep], self._group[first:last][keep], first + np.flatnonzero(keep)
 
     def means(self):

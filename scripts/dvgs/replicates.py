@@ -155,18 +155,20 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
     stratum = plates_of(obs.index) if within == "plate" else _known(obs[within])
     sizes = range(2, min(size.max(initial=0), LARGEST) + 1)
     null = draw_null_groups(np.arange(n), stratum, _known(obs["pert_id"]), sizes, n_null, rng)
-    rows, groups, null_groups = _with_null(own, group[own], len(names), null)
-    n_groups = len(names) + sum(map(len, null_groups.values()))
+    n_several = int((size >= 2).sum())
+    place = np.where(size >= 2, np.cumsum(size >= 2) - 1, -1)[group[own]]  # single ones need no sum
+    rows, groups, null_groups = _with_null(own, place, n_several, null)
+    n_groups = n_several + sum(map(len, null_groups.values()))
     genes = np.arange(compendium.shape[1])
     sums = GroupSums(compendium.blocks(genes, np.unique(rows)), rows, groups, n_groups, len(genes))
     where, position, correlation = sums.with_siblings(compendium.blocks(genes, np.unique(rows)))
 
     apc, n_used = np.full(n, np.nan), np.zeros(n, int)
-    real = where < len(names)
+    real = where < n_several
     apc[position[real]] = correlation[real]
-    n_used[own] = sums.n_used[group[own]]
-    p = null_p(apc, n_used, {size: correlation[np.isin(where, g)] for size, g in null_groups.items()})
     unusable = np.isin(np.arange(n), sums.constant), np.isin(np.arange(n), sums.not_finite)
+    n_used[own] = np.bincount(group[own], ~np.logical_or(*unusable)[own], len(names))[group[own]]
+    p = null_p(apc, n_used, {size: correlation[np.isin(where, g)] for size, g in null_groups.items()})
     single = ~obs["sig_id"].duplicated(keep=False).to_numpy()
     reason = np.select(
         [~np.isnan(apc), group < 0, *unusable, single],
