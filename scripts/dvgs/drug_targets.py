@@ -126,31 +126,15 @@ def compare_drug_targets(
 
     steps = epochs * steps_per_epoch(len(values), batch_size)
     x = load(obs.index.get_indexer(conditions.index))
-    given = torch.from_numpy(conditions.to_numpy()).to(x.device)
     shape = len(perturbagens), int(conditions["cell"].max()) + 1, x.shape[1], embedding, hidden
+    training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     counts = draw_counts(len(shares), n_draws, generator(seed, "bootstrap"))
     exchanges = draw_exchanges(len(shares), n_draws, generator(seed, "permutation"))
-    trainings = dict.fromkeys((replicate, mask.tobytes()) for (*_, replicate), mask in masks.items())
-    progress = Progress("drug targets, steps", steps * len(trainings))
-    for replicate, key in trainings:
-        kept = torch.from_numpy(np.flatnonzero(np.frombuffer(key, bool)))
-        draw = derive_seed(seed, "training", replicate)
-        model = make_perturbation_model(*shape, draw).to(x.device)
-        fit(
-            model,
-            reconstruction_loss,
-            given,
-            x,
-            rows=kept,
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=draw,
-            before_step=lambda step, loss: progress.advance(),
-        )
-        learned = model.perturbagen.weight.detach().cpu().numpy()[positions]
-        trainings[replicate, key] = contrast(cosine_of_pairs(learned), shares, counts, exchanges)
-    found = {point: trainings[point[2], mask.tobytes()] for point, mask in masks.items()}
+    trained = {
+        key: contrast(cosine_of_pairs(embeddings[positions]), shares, counts, exchanges)
+        for key, embeddings in _train(masks, conditions, x, shape, seed, **training)
+    }
+    found = {point: trained[point[2], mask.tobytes()] for point, mask in masks.items()}
     picks = _pick_replicates(replicates, n_draws, generator(seed, "replicates"))
     for method, quantile, _ in [point for point in masks if point[2] == 0]:
         found[method, quantile, ALL] = _mean([found[method, quantile, r] for r in range(replicates)], picks)
@@ -163,6 +147,22 @@ def compare_drug_targets(
         for (method, quantile, replicate), numbers in found.items()
     ]
     return pd.DataFrame(table, columns=COLUMNS)
+
+
+def _train(masks, conditions, x, shape, seed, *, steps, **training):
+    """Yield (replicate, bytes of the mask) and the embeddings of all perturbagens, each different training once."""
+    keys = list(dict.fromkeys((replicate, mask.tobytes()) for (*_, replicate), mask in masks.items()))
+    given, progress = (
+        torch.from_numpy(conditions.to_numpy()).to(x.device),
+        Progress("drug targets, steps", steps * len(keys)),
+    )
+    for replicate, mask in keys:
+        draw = derive_seed(seed, "training", replicate)
+        model = make_perturbation_model(*shape, draw).to(x.device)
+        options = training | {"rows": torch.from_numpy(np.flatnonzero(np.frombuffer(mask, bool))), "seed": draw}
+        options |= {"steps": steps, "before_step": lambda step, loss: progress.advance()}
+        fit(model, reconstruction_loss, given, x, **options)
+        yield (replicate, mask), model.perturbagen.weight.detach().cpu().numpy()
 
 
 def _join(values, ids, methods):

@@ -67,7 +67,7 @@ class Profiles:
         return torch.from_numpy(self.rows(rows)).to(device)
 
     def for_training(self, rows, device):
-        """The profiles at positions `rows` to train on: a tensor, or, of many on a CPU, what reads each batch from the file."""
+        """The profiles at positions `rows` to train on: a tensor, or what reads batches of many, on a CPU alone."""
         large = device.type == "cpu" and 4 * len(rows) * self.shape[1] > LARGEST_IN_MEMORY
         return Batches(self, rows) if large else self.tensor(rows, device)
 
