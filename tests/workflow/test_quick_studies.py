@@ -1,12 +1,29 @@
-"""The quick preset of the studies, on ADULT and BLOG as they are published."""
+"""The quick preset of the studies, on ADULT and BLOG as they are published, or on files made up like them."""
 
+import os
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
+import pytest
+from conftest import ROOT
+from public_examples import write_adult, write_blog
 
 from .conftest import SMALL
 
 
-def test_quick_preset_finds_faults(snakemake, real_data, tmp_path):
-    done = snakemake(tmp_path, SMALL | {"studies": {"directory": str(real_data)}}, "--", "studies")
+@pytest.fixture
+def public_data(tmp_path):
+    folder = Path(os.environ.get("DVGS_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if (folder / "adult").is_dir() and (folder / "blog").is_dir():
+        return folder
+    write_adult(tmp_path / "data/adult", np.random.default_rng(5))
+    write_blog(tmp_path / "data/blog", np.random.default_rng(6))
+    return tmp_path / "data"
+
+
+def test_quick_preset_finds_faults(snakemake, public_data, tmp_path):
+    done = snakemake(tmp_path, SMALL | {"studies": {"directory": str(public_data)}}, "--", "studies")
     assert done.returncode == 0, done.stdout + done.stderr
 
     def auroc(study):

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from public_examples import write_adult
 
 from .conftest import SMALL
 
 BLOG = {"data": "blog", "corruption": {"labels": 0.2}, "methods": {"dvgs": {}}}
-PEOPLE = "{}, Private, {}, {}, 9, Divorced, Sales, Husband, White, {}, 0, 0, {}, ?, {}"
 SETTINGS = {"source": 60, "target": 40, "test": 50, "hidden": [8], "latent": 4}
 SETTINGS |= {"curves": {"quantiles": [0.3], "epochs": 4, "learning_rate": 0.01}}
 STUDIES = {
@@ -39,21 +39,6 @@ STUDIES = {
         },
     },
 }
-
-
-def write_adult(folder, rng):
-    """People who earn more when they are old and went to school for long."""
-    folder.mkdir(parents=True)
-    for name, n, dot in (("adult.data", 32561, ""), ("adult.test", 16281, ".")):
-        rich = rng.random(n) < 0.4
-        numbers = np.column_stack([30 + 25 * rich, 40 + 10 * rich]) + rng.integers(0, 8, (n, 2))
-        schools = np.where(rng.random(n) < 0.9, np.where(rich, "Masters", "10th"), "HS-grad")
-        lines = [
-            PEOPLE.format(age, 1000 + i, school, "Male" if i % 2 else "Female", hours, (">50K" if r else "<=50K") + dot)
-            for i, ((age, hours), school, r) in enumerate(zip(numbers, schools, rich, strict=True))
-        ]
-        head = ["|1x3 Cross validator"] if dot else []
-        (folder / name).write_text("\n".join([*head, *lines, "", ""]))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,34 @@
+"""Made-up files in the official layout of ADULT and BLOG, as large as needed, with classes that can be learnt."""
+
+import zipfile
+
+import numpy as np
+
+PEOPLE = "{}, Private, {}, {}, 9, Divorced, Sales, Husband, White, {}, 0, 0, {}, ?, {}"
+
+
+def write_adult(folder, rng):
+    """People who earn more when they are old and went to school for long; as many as there are officially."""
+    folder.mkdir(parents=True)
+    for name, n, dot in (("adult.data", 32561, ""), ("adult.test", 16281, ".")):
+        rich = rng.random(n) < 0.4
+        numbers = np.column_stack([30 + 25 * rich, 40 + 10 * rich]) + rng.integers(0, 8, (n, 2))
+        schools = np.where(rng.random(n) < 0.9, np.where(rich, "Masters", "10th"), "HS-grad")
+        lines = [
+            PEOPLE.format(age, 1000 + i, school, "Male" if i % 2 else "Female", hours, (">50K" if r else "<=50K") + dot)
+            for i, ((age, hours), school, r) in enumerate(zip(numbers, schools, rich, strict=True))
+        ]
+        head = ["|1x3 Cross validator"] if dot else []
+        (folder / name).write_text("\n".join([*head, *lines, "", ""]))
+
+
+def write_blog(folder, rng):
+    """Posts with 280 numbers, of which the first twenty are larger where there are comments."""
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "BlogFeedback.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("blogData_train", "blogData_test-2012.02.01.00_00", "blogData_test-2012.03.31.01_00"):
+            comments = rng.poisson(0.5, 1500)
+            numbers = rng.exponential(size=(1500, 280))
+            numbers[:, :20] += (comments > 0)[:, None]
+            rows = np.column_stack([numbers.round(3), comments])
+            archive.writestr(f"{name}.csv", "".join(",".join(map(str, row)) + "\n" for row in rows.tolist()))
