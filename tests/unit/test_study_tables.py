@@ -119,13 +119,16 @@ def test_schema_knows_the_settings_of_every_method():
 
 
 def test_presets():
-    quick, full = (read_studies(ROOT / "config/studies.yaml", preset, SCHEMA) for preset in ("quick", "full"))
-    for studies, n in ((quick, 2), (full, 5)):
+    quick, full, l1000 = (
+        read_studies(ROOT / "config/studies.yaml", p, SCHEMA) for p in ("quick", "full", "full_l1000")
+    )
+    for studies, n in ((quick, 2), (full, 5), (l1000, 5)):
         assert {study["replicates"] for study in studies.values()} == {n}
         assert all({"dvgs", "random"} <= study["methods"].keys() for study in studies.values())
     assert "cifar10_autoencoder" not in quick
     assert (full["blog_labels"]["source"], full["blog_labels"]["target"]) == (1000, 400)
-    assert full["l1000_denoise"]["source"] == 10000 and full["l1000_denoise"]["task"] == "denoise"
+    assert l1000["l1000_denoise"]["source"] == 10000 and l1000["l1000_denoise"]["task"] == "denoise"
+    assert not {study["data"] for study in [*quick.values(), *full.values()]} & {"l1000"}  # the demo has too few
     ten = {name: {"restarts": 10} for name in ("dvgs", "final_loss")}
     assert full["adult_noise"]["methods"] == full["adult_labels"]["methods"] | ten
 
@@ -134,7 +137,8 @@ def test_presets():
     "preset", ["classes", "slow_adult", "slow_blog", "images", "images_noise", "l1000", "l1000_small"]
 )
 def test_presets_for_two_cores_take_less_than_the_published(preset):
-    full = read_studies(ROOT / "config/studies.yaml", "full", SCHEMA)
+    full, l1000 = (read_studies(ROOT / "config/studies.yaml", p, SCHEMA) for p in ("full", "full_l1000"))
+    full |= l1000
     for name, study in read_studies(ROOT / "config/studies_two_cores.yaml", preset, SCHEMA).items():
         assert (study["data"], study["task"]) == (full[name]["data"], full[name]["task"])
         assert study["corruption"] == full[name]["corruption"] and study["source"] <= full[name]["source"]
