@@ -1,4 +1,4 @@
-"""Replicate agreement: the average Pearson correlation of a signature's replicates.
+"""Replicate agreement: the average Pearson correlation of a signature's replicates (arXiv 2405.08217).
 
     v_i = mean over pairs of replicates (j, k) of r(x_j, x_k)
 

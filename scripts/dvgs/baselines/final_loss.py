@@ -1,4 +1,4 @@
-"""Loss at the end of training: what models of the target make of a sample.
+"""Loss at the end of training: what models of the target make of a sample (see Arpit et al. 2017, arXiv 1706.05394).
 
     v_i = -mean over starts of L(f_θ(x_i), y_i),   θ after training on the target
 

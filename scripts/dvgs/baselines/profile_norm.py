@@ -1,4 +1,4 @@
-"""Profile norm: the obvious rival, which needs no model.
+"""Profile norm: the obvious rival, which needs no model (strength of a signature; Subramanian et al. 2017, Cell 171).
 
     v_i = -‖x_i‖
 

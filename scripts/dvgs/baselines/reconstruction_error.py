@@ -1,4 +1,4 @@
-"""Reconstruction error: what an outlier detector with an autoencoder would use.
+"""Reconstruction error: what an outlier detector with an autoencoder would use (Hawkins et al. 2002, DaWaK).
 
     v_i = -‖x_i - f(x_i)‖² / genes, f trained on the target without x_i
 
