@@ -8,7 +8,8 @@ from dvgs.drug_targets import read_drug_targets
 from dvgs.gctx import GctxFile
 from dvgs.modz import modz
 from dvgs.replicates import compute_apc
-from dvgs.simulation import LANDMARKS, simulate_release
+from dvgs.simulation import simulate_release
+from dvgs.simulation.design import LANDMARKS
 from dvgs.tables import explode_replicates, read_geneinfo, read_siginfo
 
 NAMES = {

@@ -1,0 +1,60 @@
+"""The faults that are planted: noise, bad plates and exchanged wells."""
+
+import numpy as np
+import pandas as pd
+
+from dvgs.simulation.design import LANDMARKS, WELLS
+
+ARTEFACT_SD = 1.0  # of each of the three patterns that lie over a bad plate
+
+
+def plant_faults(profiles, replicates, noisy_share, noise_sd, n_bad_plates, swapped_share, rng):
+    """The faulty profiles, and a table `noise_sd, bad_plate, swapped_with` of what was done to each.
+
+    Wells move first; noise is then added to what lies in a well, so noise_sd is that of the named sample.
+    """
+    n = len(replicates)
+    plate = replicates["det_plate"].to_numpy()
+    plates = np.unique(plate)
+    bad = np.isin(plate, rng.choice(plates, min(n_bad_plates, len(plates)), replace=False))
+    origin = np.arange(n)
+    for name in np.unique(plate[bad]):
+        wells = np.flatnonzero(plate == name)
+        origin[wells] = rng.permutation(wells)
+    pairs = _draw_pairs(plate, ~bad, round(swapped_share * n / 2), rng)
+    origin[pairs] = pairs[:, ::-1]
+
+    profiles = profiles[origin]
+    profiles[bad] += _draw_artefact(replicates[bad], rng)
+    sd = np.zeros(n)
+    noisy = rng.choice(n, round(noisy_share * n), replace=False)
+    sd[noisy] = rng.uniform(0, noise_sd, len(noisy))
+    profiles += sd[:, None] * rng.normal(size=profiles.shape)
+
+    partner = np.full(n, "", dtype=object)
+    partner[pairs] = replicates["sample_id"].to_numpy()[pairs[:, ::-1]]
+    return profiles, pd.DataFrame({"noise_sd": sd, "bad_plate": bad.astype(int), "swapped_with": partner})
+
+
+def _draw_pairs(plate, eligible, n_pairs, rng):
+    """(n, 2) positions of replicates of one plate, each at most once."""
+    shuffled = rng.permutation(np.flatnonzero(eligible))
+    pairs = [
+        pair
+        for _, wells in pd.Series(shuffled).groupby(plate[shuffled])
+        for pair in zip(wells[::2], wells[1::2], strict=False)
+    ]
+    drawn = rng.choice(len(pairs), min(n_pairs, len(pairs)), replace=False)
+    return np.array(pairs, int).reshape(-1, 2)[drawn]
+
+
+def _draw_artefact(replicates, rng):
+    """(replicates, landmarks): on every plate an offset and two drifts of its own, along rows and columns."""
+    artefact = np.empty((len(replicates), LANDMARKS))
+    well = replicates["det_well"].map(WELLS.index).to_numpy()
+    drift = np.column_stack([np.ones(len(well)), well // 24 / 8 - 1, well % 24 / 12 - 1])
+    plate = replicates["det_plate"].to_numpy()
+    for name in np.unique(plate):
+        patterns = rng.normal(0, ARTEFACT_SD, (3, LANDMARKS))
+        artefact[plate == name] = drift[plate == name] @ patterns
+    return artefact

@@ -1,0 +1,134 @@
+"""Level 5 and the tables of the release, and of its truth."""
+
+import re
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from dvgs.files import written_whole
+from dvgs.modz import modz
+from dvgs.simulation.design import LANDMARKS, PLATES, TARGETS
+
+UNKNOWN_TARGET, WRONG_TARGET = 0.2, 0.1  # shares of the compounds in compoundinfo
+GRAVE_SHARE = 0.25  # of the MODZ weight of a signature: from here on a fault of its replicates is the signature's
+GRAVE_NOISE = 0.5  # sd in the signature, the same for noise
+
+
+def collapse_replicates(profiles, replicates, n_signatures):
+    """Level 5 (signatures, genes), the MODZ weight of every replicate, and a table `cc_q75, tas`."""
+    collapsed = np.empty((n_signatures, profiles.shape[1]))
+    weights, quality = [], []
+    starts = np.searchsorted(replicates["signature"], np.arange(1, n_signatures))
+    for i, own in enumerate(np.split(profiles, starts)):
+        collapsed[i], weight = modz(own, slice(LANDMARKS))
+        weights.append(weight)
+        quality.append(_quality(own[:, :LANDMARKS], collapsed[i, :LANDMARKS]))
+    return collapsed, np.concatenate(weights), pd.DataFrame(quality, columns=["cc_q75", "tas"])
+
+
+def _quality(replicates, signature):
+    """Agreement of the replicates (75th percentile of their Spearman correlations) and activity score (TAS).
+
+    CMap writes 0 for both where there is one replicate.
+    """
+    n = len(replicates)
+    if n == 1:
+        return 0.0, 0.0
+    correlation = np.corrcoef(stats.rankdata(replicates, axis=1))
+    cc_q75 = np.quantile(correlation[np.triu_indices(n, 1)], 0.75)
+    n_changed = (np.abs(signature) * np.sqrt(n) >= 2).sum()
+    return cc_q75, np.sqrt(n_changed * max(cc_q75, 0) / LANDMARKS)
+
+
+def replicate_columns(signatures, replicates, rng):
+    """`nsample, det_plates, distil_ids` of every signature, `|` between; a few name a profile that is not there."""
+    groups = replicates.groupby("signature")
+    columns = pd.DataFrame(
+        {
+            "nsample": groups.size(),
+            "det_plates": groups["det_plate"].agg("|".join),
+            "distil_ids": groups["sample_id"].agg("|".join),
+        }
+    )
+    open_to_more = np.flatnonzero(columns["nsample"] < PLATES)
+    for i in rng.choice(open_to_more, min(len(open_to_more), 2 + len(signatures) // 500), replace=False):
+        sample_id = columns.at[i, "distil_ids"].split("|")[0]
+        columns.at[i, "distil_ids"] += "|" + re.sub(r"_X\d_", f"_X{PLATES + 1}_", sample_id)
+    return columns
+
+
+def _perturbation(signatures):
+    """The columns that siginfo and instinfo share, missing values as CMap writes them."""
+    known = signatures["pert_dose"].notna()
+    dose = signatures["pert_dose"].astype(str).where(known, "-666")
+    time = signatures["pert_time"].astype(str)
+    return pd.DataFrame(
+        {
+            "pert_id": signatures["pert_id"],
+            "cmap_name": signatures["cmap_name"],
+            "bead_batch": signatures["bead_batch"],
+            "pert_dose": dose,
+            "pert_dose_unit": np.where(known, "uM", "-666"),
+            "pert_idose": (signatures["pert_dose"].map("{:g}".format) + " uM").where(known, "-666"),
+            "pert_time": time,
+            "pert_time_unit": "h",
+            "pert_itime": time + " h",
+            "pert_type": signatures["pert_type"],
+            "cell_iname": signatures["cell_iname"],
+            "qc_pass": signatures["qc_pass"],
+        }
+    )
+
+
+def siginfo_of(signatures):
+    measured = signatures[["nsample", "cc_q75", "tas", "det_plates", "distil_ids"]]
+    return pd.concat([signatures["sig_id"], _perturbation(signatures), measured], axis=1)
+
+
+def instinfo_of(signatures, replicates):
+    perturbation = _perturbation(signatures).iloc[replicates["signature"]].reset_index(drop=True)
+    return pd.concat([replicates[["sample_id", "det_plate", "det_well"]], perturbation], axis=1)
+
+
+def compoundinfo_of(signatures, rng):
+    """One row per compound and target, in no order; some compounds have no target, some a second one that is wrong."""
+    compounds = signatures[signatures["pert_type"] == "trt_cp"].drop_duplicates("pert_id")
+    draw = rng.random(len(compounds))
+    table = compounds[["pert_id", "cmap_name"]].assign(target=compounds["target"].where(draw >= UNKNOWN_TARGET))
+    wrong = (compounds["target"] + rng.integers(1, TARGETS, len(compounds))) % TARGETS
+    table = pd.concat([table, table.assign(target=wrong)[draw >= 1 - WRONG_TARGET]])
+    number = table["target"] + 1  # as in cmap_name
+    names = number.map("TARGET{:02.0f}".format, na_action="ignore")
+    moas = number.map("target {:.0f} inhibitor".format, na_action="ignore")
+    return table.assign(target=names, moa=moas).sample(frac=1, random_state=rng)
+
+
+def truth_of(signatures, replicates, faults, weights):
+    def total(values):
+        return np.bincount(replicates["signature"], values, minlength=len(signatures))
+
+    bad, swapped = faults["bad_plate"].to_numpy(), (faults["swapped_with"] != "").to_numpy()
+    noise_sd = np.sqrt(total(np.square(weights * faults["noise_sd"])))
+    conditions = [
+        total(weights * bad) >= GRAVE_SHARE,
+        total(weights * swapped) >= GRAVE_SHARE,
+        noise_sd > GRAVE_NOISE,
+    ]
+    return pd.DataFrame(
+        {
+            "sig_id": signatures["sig_id"],
+            "noise_sd": noise_sd,
+            "n_replicates": signatures["nsample"],
+            "n_noisy": total(faults["noise_sd"] > 0).astype(int),
+            "n_bad_plate": total(bad).astype(int),
+            "n_swapped": total(swapped).astype(int),
+            "fault": np.select(conditions, ["bad_plate", "swapped", "noise"], default="none"),
+            "strength": signatures["strength"],
+        }
+    )
+
+
+def write_table(path, frame):
+    with written_whole(path) as partial:
+        frame.to_csv(partial, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
