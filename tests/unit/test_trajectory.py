@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
+from dvgs import recording
 from dvgs import trajectory as module
 from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
@@ -142,7 +143,7 @@ class Stop(Exception):
 def test_an_interrupted_recording_goes_on_to_the_same_bytes(tmp_path, x, monkeypatch, options, caplog):
     """Stopped again and again, between the writing of a row and its snapshot or after it."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(module, "SNAPSHOT_SECONDS", 0)
+    monkeypatch.setattr(recording, "SNAPSHOT_SECONDS", 0)
     if "stable" in options:
         options = options | {"pilot": (x, x)}
     model = lambda: nn.Sequential(nn.Linear(20, 9), nn.Dropout(0.3), nn.Linear(9, 20))  # noqa: E731
@@ -159,7 +160,7 @@ def test_an_interrupted_recording_goes_on_to_the_same_bytes(tmp_path, x, monkeyp
     kills = 0
     while not path.exists():
         name, last, calls = ("write", "snapshot")[kills % 2], 1 + kills % 3, []
-        real = getattr(module._Recording, name)
+        real = getattr(recording.Recording, name)
 
         def interrupted(self, *arguments, real=real, last=last, calls=calls):
             real(self, *arguments)
@@ -168,7 +169,7 @@ def test_an_interrupted_recording_goes_on_to_the_same_bytes(tmp_path, x, monkeyp
                 raise Stop
 
         with monkeypatch.context() as patch:
-            patch.setattr(module._Recording, name, interrupted)
+            patch.setattr(recording.Recording, name, interrupted)
             try:
                 record(path, x, begin(), **options)
             except Stop:
@@ -180,16 +181,16 @@ def test_an_interrupted_recording_goes_on_to_the_same_bytes(tmp_path, x, monkeyp
 
 
 def test_a_snapshot_of_another_recording_is_not_taken_up(tmp_path, x, monkeypatch):
-    monkeypatch.setattr(module, "SNAPSHOT_SECONDS", 0)
+    monkeypatch.setattr(recording, "SNAPSHOT_SECONDS", 0)
     path = tmp_path / "path.h5"
 
-    def stop(self, restart, step, *arguments, real=module._Recording.snapshot):
+    def stop(self, restart, step, *arguments, real=recording.Recording.snapshot):
         real(self, restart, step, *arguments)
         if step == 7:
             raise Stop
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(module._Recording, "snapshot", stop)
+        patch.setattr(recording.Recording, "snapshot", stop)
         record(path, x)
     record(path, x + 1)
     record(tmp_path / "other.h5", x + 1)

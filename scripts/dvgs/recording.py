@@ -1,0 +1,120 @@
+"""The file of a trajectory while it is written, and the snapshots from which a killed recording goes on."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch.nn.utils import parameters_to_vector
+
+from dvgs.files import written_whole
+from dvgs.jobs import logger
+from dvgs.models import Autoencoder
+from dvgs.scratch import Rows
+
+SNAPSHOT_SECONDS = 10  # from one snapshot to the next
+
+
+class Recording:
+    """The file of a trajectory while it is written.
+
+    Its HDF5 structure is written once; then rows go straight to their places in the file, which a kill cannot
+    spoil. A snapshot of parameters and optimizer beside it, every few seconds, says where to go on: the
+    rows after it are written again, with the same numbers.
+    """
+
+    def __init__(self, path, key, model, restarts, max_rows, n_pilot):
+        self._path = Path(path)
+        self._partial = self._path.with_name(f".partial.{self._path.name}")
+        self._snapshot = self._path.with_name(f".snapshot.{self._path.name}")
+        self._last = time.monotonic()
+        self._state = self._read_snapshot(key)
+        self._key = key
+        if self._state is None:
+            self._snapshot.unlink(missing_ok=True)
+            n = sum(p.numel() for p in model.parameters())
+            dtype = np.float64 if any(p.dtype == torch.float64 for p in model.parameters()) else np.float32
+            shapes = {name: ((restarts * max_rows, n), dtype) for name in ("parameters", "gradients")}
+            shapes |= {"loss": ((restarts * max_rows,), dtype), "n_rows": ((1,), np.int64)}
+            shapes["pilot"] = ((max_rows, n_pilot), np.float32)
+            attributes = {"key": key, "restarts": restarts}
+            if isinstance(model, Autoencoder):
+                attributes["architecture"] = json.dumps(model.architecture)
+            _create(self._partial, shapes, attributes)
+            self.restart, self.step = 0, 0
+        else:
+            self.restart, self.step = self._state["restart"], self._state["step"]
+            logger.info("going on at step %d of restart %d", self.step, self.restart)
+        self._rows = _open_rows(self._partial)
+        self.pilot, self.loss = self._rows.get("pilot"), self._rows["loss"]
+        if self._state is None:
+            self.n_rows = max_rows
+
+    @property
+    def n_rows(self):
+        return int(self._rows["n_rows"].read(0, 1).item())
+
+    @n_rows.setter
+    def n_rows(self, n):
+        self._rows["n_rows"].write([0], np.array([[n]]))
+
+    def write(self, row, model, gradients, loss):
+        self._rows["parameters"].write([row], _numbers(model.parameters())[None])
+        self._rows["gradients"].write([row], _numbers(gradients)[None])
+        self._rows["loss"].write([row], np.array([[loss]]))
+
+    def snapshot(self, restart, step, model, optimizer):
+        if time.monotonic() - self._last < SNAPSHOT_SECONDS:
+            return
+        self._last = time.monotonic()
+        with written_whole(self._snapshot) as partial:
+            state = {"key": self._key, "restart": restart, "step": step, "model": model.state_dict()}
+            torch.save(state | {"optimizer": optimizer.state_dict()}, partial)
+
+    def restore(self, model, optimizer):
+        """Put model and optimizer to the snapshot that was found, once; return the step at which to go on."""
+        state, self._state = self._state, None
+        if state is None:
+            return 0
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return state["step"]
+
+    def finish(self):
+        for rows in self._rows.values():
+            rows.close()
+        os.replace(self._partial, self._path)
+        self._snapshot.unlink(missing_ok=True)
+
+    def _read_snapshot(self, key):
+        if not (self._snapshot.exists() and self._partial.exists()):
+            return None
+        state = torch.load(self._snapshot, weights_only=True, map_location="cpu")
+        return state if state["key"] == key else None
+
+
+def _numbers(tensors):
+    vector = parameters_to_vector(tensors).detach().cpu()
+    return vector.float() if vector.dtype in (torch.bfloat16, torch.float16) else vector
+
+
+def _create(path, shapes, attributes):
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that every dataset has its place in the file now
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with written_whole(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update(attributes)
+        for name, (shape, dtype) in shapes.items():
+            if math.prod(shape):
+                file.create_dataset(name, shape, dtype, dcpl=layout)
+
+
+def _open_rows(path):
+    """{name: Rows} of the datasets in a file. Through a map of it in memory a full disk would be a SIGBUS, no error."""
+    with h5py.File(path, "r") as file:
+        places = {name: (d.id.get_offset(), (len(d), d.size // len(d)), d.dtype) for name, d in file.items()}
+    return {name: Rows(open(path, "r+b"), *place) for name, place in places.items()}
