@@ -16,6 +16,7 @@ METHODS = {
     "mean loss along the same steps": "dvgs_loss",
     "mean loss along the steps, classes as they are": "dvgs_loss",
     "random": "random",
+    "target alone": "target",
     "leave-one-out": "leave_one_out",
     "Data Shapley, 10 permutations": "data_shapley",
     "DVRL": "dvrl",
@@ -79,5 +80,33 @@ def test_a_table_of_methods(folder, header, rows):
                 assert float(cell.replace(",", "")) == pytest.approx(shown, abs=0.5 if shown >= 5 else 0.05), row[0]
 
 
+def curves():
+    """Of every table of filter curves: its bands.csv, the last that was named, its header and its rows."""
+    bands, lines, found = None, PAGE.read_text().splitlines(), []
+    for number, line in enumerate(lines):
+        for link in re.findall(r"\((results/\S+/bands\.csv)\)", line):
+            bands = PAGE.parent / link
+        if line.startswith("| dropped |"):
+            end = next(k for k in range(number, len(lines) + 1) if k == len(lines) or not lines[k].startswith("|"))
+            cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in lines[number:end]]
+            found.append(pytest.param(bands, cells[0], cells[2:], id=f"{bands.parent.parent.name}-{bands.parent.name}"))
+    return found
+
+
+@pytest.mark.parametrize("bands, header, rows", curves())
+def test_a_table_of_filter_curves(bands, header, rows):
+    table = pd.read_csv(bands)
+    if "with_target" not in table:
+        table["with_target"] = False
+    table = table.set_index(["method", "with_target", "drop", "quantile"])["mean"]
+    target = header.index("with the target: 0") if "with the target: 0" in header else len(header)
+    quantiles = [float(name.removeprefix("with the target: ")) for name in header[1:]]
+    for row in rows:
+        name, drop = row[0].removesuffix(", high").removesuffix(", low"), "high" if row[0].endswith("high") else "low"
+        for place, (cell, quantile) in enumerate(zip(row[1:], quantiles, strict=True), 1):
+            shown = table[METHODS[name], place >= target, drop, quantile]
+            assert cell == f"{shown:.3f}", (row[0], quantile)
+
+
 def test_there_are_such_tables():
-    assert len(tables()) >= 10
+    assert len(tables()) >= 10 and len(curves()) >= 6
