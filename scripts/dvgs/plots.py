@@ -33,7 +33,7 @@ NAMES = {
 ROLES = {"source": "#0072B2", "target": "#D55E00", "validation": "#009E73", "test": "#CC79A7"}
 # Twelve colours for cell lines, after Paul Tol's muted and vibrant schemes.
 CATEGORIES = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"]
-CATEGORIES += ["#CC6677", "#882255", "#AA4499", "#EE7733", "#0077BB", "#000000"]
+CATEGORIES += ["#CC6677", "#882255", "#AA4499", "#EE7733", "#661100", "#000000"]
 OTHER = "#D0D0D0"
 FAULTS = {"any": "any fault", "noise": "planted noise", "bad_plate": "bad plate", "swapped": "swapped wells"}
 STRATA = {
