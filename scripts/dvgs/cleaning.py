@@ -20,7 +20,7 @@ def choose_quantile(curves, cutoff):
     low = curves.query("profiles == 'all' and method == 'dvgs' and drop == 'low'")
     r2 = low.groupby("quantile")["r2_validation"].agg(lambda replicates: replicates.mean(skipna=False))
     if r2.isna().all():
-        raise _diverged("no training of the filter curves has an R²")
+        raise _diverged("at every quantile a training of the filter curves has no R²")
     return float(r2.idxmax())
 
 
