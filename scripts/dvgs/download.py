@@ -97,7 +97,8 @@ class _Transfer:
                 furthest = max(furthest, file.tell())
                 if failures == attempts:
                     problem = f"{reason} ({attempts} attempts in a row)"
-                    raise InputError(self.url, self.field, problem, "the same command goes on where this one ended")
+                    remedy = f"the same command goes on where this one ended, or put the file at {self.path}"
+                    raise InputError(self.url, self.field, problem, remedy)
                 wait = min(backoff * 2**failures, LONGEST_WAIT)
                 so_far = readable_size(file.tell())
                 logger.info("%s: %s; %s so far, next attempt in %g s", self.path.name, reason, so_far, wait)
