@@ -132,7 +132,7 @@ def test_it_gives_up_in_one_line_and_goes_on_when_asked_again(server, fetch, tmp
         fetch(attempts=3, field="input.download.level5")
     assert str(caught.value) == (
         f"{server.url('file')}: input.download.level5: the server answered 500 Internal Server Error (3 attempts in a "
-        "row); the same command goes on where this one ended"
+        f"row); the same command goes on where this one ended, or put the file at {tmp_path / 'file'}"
     )
     assert partial_bytes(tmp_path) == BODY[:1000] and not (tmp_path / "file").exists()
     server.always = {}
