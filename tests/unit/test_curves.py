@@ -89,7 +89,9 @@ def test_cutoff_is_chosen_on_validation_never_on_test(curves):
 
 
 def test_diverging_trainings_are_said(curves, data):
-    with pytest.raises(InputError, match=r"config: curves.learning_rate: at every quantile a training of the filter curves has no R²"):
+    with pytest.raises(
+        InputError, match=r"config: curves.learning_rate: at every quantile a training of the filter curves has no R²"
+    ):
         choose_quantile(curves.assign(r2_validation=np.nan), "auto")
     once = curves["quantile"].eq(0.7) & curves["replicate"].eq(0)
     assert choose_quantile(curves.assign(r2_validation=curves["r2_validation"].mask(once)), "auto") == 0.9
