@@ -13,7 +13,7 @@ demo: .venv/workflow
 	@echo "report: $(CURDIR)/results/demo/report.html"
 
 test: .venv/tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # the long files first
 
 # On a SLURM of its own on this machine; docs/cluster.md says what that takes. The log tells what happened in each case.
 test-slurm: .venv/tests
