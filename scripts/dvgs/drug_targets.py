@@ -152,10 +152,8 @@ def compare_drug_targets(
 def _train(masks, conditions, x, shape, seed, *, steps, **training):
     """Yield (replicate, bytes of the mask) and the embeddings of all perturbagens, each different training once."""
     keys = list(dict.fromkeys((replicate, mask.tobytes()) for (*_, replicate), mask in masks.items()))
-    given, progress = (
-        torch.from_numpy(conditions.to_numpy()).to(x.device),
-        Progress("drug targets, steps", steps * len(keys)),
-    )
+    given = torch.from_numpy(conditions.to_numpy()).to(x.device)
+    progress = Progress("drug targets, steps", steps * len(keys))
     for replicate, mask in keys:
         draw = derive_seed(seed, "training", replicate)
         model = make_perturbation_model(*shape, draw).to(x.device)
