@@ -44,8 +44,7 @@ def main(input, output):
         for place, (rows, signature, weights) in enumerate(collapse(profiles, sig_id, landmarks(var))):
             level5.write(np.array([place]), signature[None])
             firsts.append(rows[0])
-            of = len(rows), "|".join(obs.index[rows]), ",".join(f"{w:.4f}" for w in weights)
-            table.append(of)
+            table.append((len(rows), "|".join(obs.index[rows]), ",".join(f"{w:.4f}" for w in weights)))
             progress.advance()
         table = pd.DataFrame(table, columns=["nsample", "distil_ids", "distil_wt"])
         table = pd.concat([obs.iloc[firsts][shared].reset_index(drop=True), table], axis=1)
