@@ -23,8 +23,8 @@ def value(task, *, trees=800):
         raise InputError("data_oob", "y", "the task has no classes", "leave data_oob out")
     x, y = task.source[0].flatten(1).cpu().numpy(), task.source[1].cpu().numpy()
     kept = Kept(task, "data_oob", {"trees": trees})
-    state = kept.load() or {"done": 0, "hits": torch.zeros(task.n), "unseen": torch.zeros(task.n)}
-    hits, unseen = state["hits"].double().numpy(), state["unseen"].double().numpy()
+    state = kept.load() or {"done": 0, "counts": torch.zeros(2, task.n, dtype=torch.float64)}
+    hits, unseen = counts = state["counts"].numpy()
     draws = np.random.RandomState(derive_seed(task.seed, "forest") % 2**32)
     draws.randint(np.iinfo(np.int32).max, size=state["done"])  # each tree takes one
     progress = Progress("Data-OOB, trees", trees - state["done"])
@@ -37,6 +37,6 @@ def value(task, *, trees=800):
             if out.any():
                 hits[out] += forest.classes_[tree.predict(x[out]).astype(int)] == y[out]
                 unseen += out
-        kept.save({"done": first + n, "hits": torch.from_numpy(hits), "unseen": torch.from_numpy(unseen)})
+        kept.save({"done": first + n, "counts": torch.from_numpy(counts)})
         progress.advance(n)
     return np.divide(hits, unseen, out=np.full(task.n, np.nan), where=unseen > 0)
