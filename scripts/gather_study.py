@@ -20,13 +20,14 @@ def main(input, output, name, methods, n_replicates):
         seconds.append(run | pd.read_csv(timing).iloc[0].to_dict())
     curves = pd.concat([pd.read_csv(path) for path in input.curves], ignore_index=True)
     detection = pd.DataFrame(detection).merge(areas(curves), how="left", on=["method", "replicate"])
-    summary = over_replicates(detection, ["method"], [*MEASURES, *AREAS])
+    measures = [*MEASURES, *AREAS]
+    summary = over_replicates(detection, ["method"], measures)
     points = ["with_target", "drop", "quantile"]
     bands = over_replicates(curves, ["method", *points], ["score"]).drop(columns="measure")
     without_variants = curves[~curves["method"].str.startswith("dvgs_")]
     write_csv(output.detection, detection)
     write_csv(output.summary, summary)
-    write_csv(output.comparisons, compare_with_dvgs(detection, [*MEASURES, *AREAS]))
+    write_csv(output.comparisons, compare_with_dvgs(detection, measures))
     write_csv(output.seconds, pd.DataFrame(seconds))
     write_csv(output.curves, curves)
     write_csv(output.bands, bands)
