@@ -1,4 +1,3 @@
-import shutil
 import sys
 from math import ceil
 from pathlib import Path
