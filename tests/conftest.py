@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = Path(os.environ.get("DVGS_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
 def real_data():
     """Folder of real measurements, which are not part of the repository; DVGS_TEST_DATA says where they are."""
-    folder = Path(os.environ.get("DVGS_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not (folder / "l1000").is_dir():
+    if not (REAL_DATA / "l1000").is_dir():
         pytest.skip("no real L1000 data here: set DVGS_TEST_DATA to a folder that has l1000/")
-    return folder
+    return REAL_DATA
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 """The quick preset of the studies, on ADULT and BLOG as they are published, or on files made up like them."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import REAL_DATA
 from public_examples import write_adult, write_blog
 
 from .conftest import SMALL
@@ -14,9 +11,8 @@ from .conftest import SMALL
 
 @pytest.fixture
 def public_data(tmp_path):
-    folder = Path(os.environ.get("DVGS_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if (folder / "adult").is_dir() and (folder / "blog").is_dir():
-        return folder
+    if (REAL_DATA / "adult").is_dir() and (REAL_DATA / "blog").is_dir():
+        return REAL_DATA
     write_adult(tmp_path / "data/adult", np.random.default_rng(5))
     write_blog(tmp_path / "data/blog", np.random.default_rng(6))
     return tmp_path / "data"
