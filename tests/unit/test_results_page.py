@@ -37,6 +37,13 @@ MEASURES = {
 }
 
 
+def table_at(lines, number):
+    """The header and the rows of the table that begins at a line."""
+    end = next(k for k in range(number, len(lines) + 1) if k == len(lines) or not lines[k].startswith("|"))
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[number:end])
+    return header, rows
+
+
 def tables():
     """Of every table of methods: the folder of its CSV files, its header and its rows."""
     folder, lines, found = None, PAGE.read_text().splitlines(), []
@@ -44,9 +51,7 @@ def tables():
         for link in re.findall(r"\((results/\S+)/summary\.csv\)", line):
             folder = PAGE.parent / link
         if line.startswith("| method |") and "± 2 sd" in line:
-            end = next(k for k in range(number, len(lines) + 1) if k == len(lines) or not lines[k].startswith("|"))
-            cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in lines[number:end]]
-            found.append(pytest.param(folder, cells[0], cells[2:], id=f"{folder.parent.name}-{folder.name}"))
+            found.append(pytest.param(folder, *table_at(lines, number), id=f"{folder.parent.name}-{folder.name}"))
     return found
 
 
@@ -87,9 +92,8 @@ def curves():
         for link in re.findall(r"\((results/\S+/bands\.csv)\)", line):
             bands = PAGE.parent / link
         if line.startswith("| dropped |"):
-            end = next(k for k in range(number, len(lines) + 1) if k == len(lines) or not lines[k].startswith("|"))
-            cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in lines[number:end]]
-            found.append(pytest.param(bands, cells[0], cells[2:], id=f"{bands.parent.parent.name}-{bands.parent.name}"))
+            study = bands.parent
+            found.append(pytest.param(bands, *table_at(lines, number), id=f"{study.parent.name}-{study.name}"))
     return found
 
 
