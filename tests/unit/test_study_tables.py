@@ -133,13 +133,14 @@ def test_presets():
     assert full["adult_noise"]["methods"] == full["adult_labels"]["methods"] | ten
 
 
-@pytest.mark.parametrize(
-    "preset", ["classes", "slow_adult", "slow_blog", "images", "images_noise", "l1000", "l1000_small"]
-)
+TWO_CORES = ROOT / "config/studies_two_cores.yaml"
+
+
+@pytest.mark.parametrize("preset", yaml.safe_load(TWO_CORES.read_text())["presets"])
 def test_presets_for_two_cores_take_less_than_the_published(preset):
     full, l1000 = (read_studies(ROOT / "config/studies.yaml", p, SCHEMA) for p in ("full", "full_l1000"))
     full |= l1000
-    for name, study in read_studies(ROOT / "config/studies_two_cores.yaml", preset, SCHEMA).items():
+    for name, study in read_studies(TWO_CORES, preset, SCHEMA).items():
         assert (study["data"], study["task"]) == (full[name]["data"], full[name]["task"])
         assert study["corruption"] == full[name]["corruption"] and study["source"] <= full[name]["source"]
         assert {"dvgs", "random"} <= study["methods"].keys()
