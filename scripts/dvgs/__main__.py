@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -43,18 +44,25 @@ def add_value(commands):
     add("--output", type=Path, required=True, help="table of values, .csv, .tsv or .parquet")
     add("--target", metavar="COLUMN", help="boolean column of .obs that is true for the target (.h5ad)")
     add("--label", metavar="COLUMN", help="column of .obs with classes to learn (.h5ad); none: an autoencoder")
-    add("--hidden", type=int, nargs="*", default=[256, 256], metavar="N", help="widths of the hidden layers")
-    add("--latent", type=int, default=64, metavar="N", help="width of the latent layer of an autoencoder")
-    add("--epochs", type=int, default=100, metavar="N", help="passes over the target")
-    add("--restarts", type=int, default=1, metavar="N", help="runs from different random weights to average over")
+    add("--hidden", type=count, nargs="*", default=[256, 256], metavar="N", help="widths of the hidden layers")
+    add("--latent", type=count, default=64, metavar="N", help="width of the latent layer of an autoencoder")
+    add("--epochs", type=count, default=100, metavar="N", help="passes over the target")
+    add("--restarts", type=count, default=1, metavar="N", help="runs from different random weights to average over")
     add("--lr", type=float, default=1e-3, metavar="RATE", help="learning rate of Adam")
-    add("--batch-size", type=int, metavar="N", help="target samples a step; none: all")
-    add("--every", type=int, default=1, metavar="N", help="steps from one comparison of gradients to the next")
+    add("--batch-size", type=count, metavar="N", help="target samples a step; none: all")
+    add("--every", type=count, default=1, metavar="N", help="steps from one comparison of gradients to the next")
     add("--stable", type=float, metavar="R", help="stop training when the ranking is stable to this correlation")
     add("--seed", type=int, default=0, metavar="N", help="of weights, batches and restarts")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
     add("--precision", choices=["float32", "tf32", "bf16"], default="float32", help="numbers for scoring")
-    add("--threads", type=int, metavar="N", help="CPU threads; none: as many as torch finds")
+    add("--threads", type=count, metavar="N", help="CPU threads; none: as many as torch finds")
+
+
+def count(text):
+    """A whole number of at least 1, for argparse."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
 def run_value(options):
@@ -67,6 +75,9 @@ def run_value(options):
 
     if options.output.suffix not in (".csv", ".tsv", ".parquet"):
         raise InputError(options.output, "output", "is neither .csv, .tsv nor .parquet", "choose one of these")
+    folder = next(path for path in options.output.absolute().parents if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(options.output, "output", f"{folder} cannot be written to", "choose another folder")
     if options.threads:
         torch.set_num_threads(options.threads)
     names, source, target = read_samples(options.data, options.target, options.label)
@@ -77,26 +88,19 @@ def run_value(options):
         if absent := {*source[1].tolist()} - {*target[1].tolist()}:
             problem = f"class {min(absent)} of the source is absent from the target"
             raise InputError(options.data, "classes", problem, "add samples of it to the target, or leave it out")
-        n_classes = 1 + int(max(source[1].max(), target[1].max()))
+        n_classes = 1 + int(target[1].max())
+        if n_classes > len({*target[1].tolist()}):
+            problem = f"{len({*target[1].tolist()})} classes have numbers up to {n_classes - 1}"
+            raise InputError(options.data, "classes", problem, "number the classes from 0 without gaps")
         model = make_classifier(target[0].shape[1], options.hidden, n_classes, options.seed)
         loss = torch.nn.CrossEntropyLoss(reduction="none")
     work = options.output.with_name(f".{options.output.name}.work")
-    table = value(
-        model,
-        loss,
-        source,
-        target,
-        epochs=options.epochs,
-        restarts=options.restarts,
-        lr=options.lr,
-        batch_size=options.batch_size,
-        every=options.every,
-        stable=options.stable,
-        seed=options.seed,
-        device=options.device,
-        precision=options.precision,
-        work=work,
-    )
+    settings = ("epochs", "restarts", "lr", "batch_size", "every", "stable", "seed", "device", "precision")
+    try:
+        table = value(model, loss, source, target, **{name: getattr(options, name) for name in settings}, work=work)
+    except InputError:  # the same again would not help
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     for row in table.attrs.pop("convergence"):
         what = "alternate halves of" if row["steps"] == "alternate" else f"the first {row['steps']} and all of"
         logging.info("rank correlation between %s the steps: %.4f", what, row["spearman"])

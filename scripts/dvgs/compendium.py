@@ -48,10 +48,12 @@ def select_genes(matrix, genes_table, choice):
     if choice == "all":
         wanted = matrix.gene_ids
     elif choice == "landmark":
-        wanted = _landmarks(genes_table)
+        wanted = _landmarks(genes_table, matrix)
     else:
         wanted = _read_list(choice)
         absent = sorted(set(wanted) - set(matrix.gene_ids))
+        if not wanted:
+            raise InputError(choice, "select.genes", "there is no gene in it", "give one gene id a line")
         if absent:
             raise InputError(
                 choice,
@@ -71,10 +73,10 @@ def select_genes(matrix, genes_table, choice):
     return ids.index.to_numpy()
 
 
-def _landmarks(genes_table):
+def _landmarks(genes_table, matrix):
     if "feature_space" not in genes_table.columns:
         raise InputError(
-            genes_table.attrs.get("path", "the table of genes"),
+            genes_table.attrs.get("path", matrix.path),
             "select.genes",
             "landmark genes are asked for, and it has no column 'feature_space'",
             'set it to "all" or to the path of a file with one gene id a line',
@@ -155,8 +157,7 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
             ledger = pd.concat([ledger, _ledger(selected[~usable], NOT_USABLE)], ignore_index=True)
             selected = selected[usable]
             if len(selected) == 0:
-                why = ", ".join(f"{n} {reason}" for reason, n in ledger["reason"].value_counts().items())
-                raise InputError(matrix.path, "select", f"no profile is left ({why})", "loosen select in the config")
+                raise _nothing_left(matrix, table, ledger)
             if not usable.all():  # an X cannot become shorter, so what stays is copied
                 with written_whole(partial) as shorter:
                     fill_x(shorter, (len(selected), len(columns)), rows.blocks(usable))
@@ -164,6 +165,15 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
         obs, var = _storable(table.loc[selected]), _storable(genes_table.reindex(gene_ids))
         add_tables(partial, obs, var, uns={"n_input": n_input})
     return ledger.sort_values("profile_id", ignore_index=True)
+
+
+def _nothing_left(matrix, table, ledger):
+    if table.index.intersection(pd.Index(matrix.profile_ids)).empty:
+        there = [str(next(iter(ids), "none")) for ids in (matrix.profile_ids, table.index)]
+        problem = f"its first profile is {there[0]!r}, that of the table {there[1]!r}, and they have none in common"
+        return InputError(matrix.path, "profile ids", problem, "give matrix and table of one release and level")
+    why = ", ".join(f"{n} {reason}" for reason, n in ledger["reason"].value_counts().items())
+    return InputError(matrix.path, "select", f"no profile is left ({why})", "loosen select in the config")
 
 
 def _copy(matrix, selected, columns, rows, counts, stop):

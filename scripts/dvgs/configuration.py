@@ -9,6 +9,8 @@ import yaml
 
 from dvgs.errors import InputError
 
+EXPONENT = r"[+-]?\d+(\.\d*)?[eE][+-]?\d+"  # 1e-3 is text to YAML
+
 
 def check_config(config, schema_path, file="config"):
     """Complete a config with the defaults of a JSON schema and check it.
@@ -27,6 +29,9 @@ def check_config(config, schema_path, file="config"):
 
 def _complete(value, schema):
     """The value with defaults filled in and text read as what the schema wants."""
+    types = _types(schema)
+    if value is None and types == ["object"]:
+        value = {}  # a key with nothing behind it
     if isinstance(value, dict):
         for key, part in schema.get("properties", {}).items():
             if key not in value and "default" in part:
@@ -35,8 +40,12 @@ def _complete(value, schema):
             value[key] = _complete(value[key], _part(schema, key))
     elif isinstance(value, list):
         return [_complete(item, schema.get("items", {})) for item in value]
-    elif isinstance(value, str) and _types(schema) != ["string"]:
-        return _as_meant(value)
+    elif isinstance(value, str) and types != ["string"]:
+        value = _as_meant(value)
+        if isinstance(value, str) and {"number", "integer"} & {*types} and re.fullmatch(EXPONENT, value):
+            value = float(value)
+    if isinstance(value, float) and "integer" in types and "number" not in types and value.is_integer():
+        return int(value)  # JSON schema takes 1e3 for an integer, Python does not
     return value
 
 
@@ -98,7 +107,7 @@ def settle_selection(config):
 
     config: as the user wrote it, changed in place. To be called before check_config fills in the defaults.
     """
-    given, selection = _as_meant(config.get("input")), _as_meant(config.get("select", {}))
+    given, selection = _as_meant(config.get("input")), _as_meant(config.get("select")) or {}
     if isinstance(given, dict) and "profiles" in given and isinstance(selection, dict):
         config["select"] = {"pert_type": None, "qc_pass": False, "genes": "all"} | selection
 
@@ -106,6 +115,13 @@ def settle_selection(config):
 def _refuse_braces(field, path):
     if not {"{", "}"}.isdisjoint(path):
         raise InputError("config", field, f"{path!r} has a brace, which Snakemake takes for a wildcard", "rename it")
+
+
+def _check_genes(choice):
+    _refuse_braces("select.genes", choice)
+    if choice not in ("landmark", "all") and not Path(choice).is_file():
+        remedy = 'give "landmark", "all" or the path of a file with one gene id a line'
+        raise InputError(choice, "select.genes", "no such file", remedy)
 
 
 def _refuse_contradictions(kind, config):
@@ -128,7 +144,7 @@ def input_paths(config):
     With a simulation they lie in resources/{compendium} and are made there; otherwise each must exist or have a
     download.
     """
-    _refuse_braces("select.genes", config.get("select", {}).get("genes", ""))
+    _check_genes(config.get("select", {}).get("genes", "all"))
     if "simulation" in config:
         if "input" in config:
             raise InputError("config", "input", "stands beside simulation", "keep one of the two")

@@ -58,11 +58,11 @@ def _read_h5ad(path, target_column, label_column):
     if target_column is None:
         raise InputError(path, "--target", "is missing", "name the boolean column of .obs that marks the target")
     mark = data.obs[target_column]
-    if not pd.api.types.is_bool_dtype(mark) or not 0 < mark.sum() < len(mark):
-        problem = f"is {mark.dtype} with {mark.nunique()} different values"
+    if not pd.api.types.is_bool_dtype(mark) or mark.isna().any() or not 0 < mark.sum() < len(mark):
+        problem = f"is {mark.dtype} with {mark.nunique()} different values, {mark.isna().sum()} missing"
         raise InputError(path, f".obs[{target_column!r}]", problem, "make it boolean, true for the target alone")
     mark = mark.to_numpy(bool)
-    x = _features(path, ".X", data.X.toarray() if sparse.issparse(data.X) else data.X)
+    x = _features(path, ".X", data.X.toarray() if sparse.issparse(data.X) else data.X, data.obs_names)
     y = None
     if label_column is not None:
         codes, _ = pd.factorize(data.obs[label_column], sort=True)
@@ -74,11 +74,16 @@ def _read_h5ad(path, target_column, label_column):
     return data.obs_names[~mark].to_numpy(str), source, target
 
 
-def _features(path, name, values):
+def _features(path, name, values, ids=None):
     if values is None or values.ndim != 2 or values.dtype.kind not in "fiub":
         raise InputError(path, name, "is no table of numbers, samples x features", "give one row per sample")
     if len(values) == 0:
         raise InputError(path, name, "there are no samples", "give at least one")
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        first = bad[0] if ids is None else repr(ids[bad[0]])
+        problem = f"{len(bad)} of {len(values)} samples hold NaN or infinity, sample {first} first"
+        raise InputError(path, name, problem, "leave them out or fill them in")
     return np.ascontiguousarray(values, np.float32)
 
 

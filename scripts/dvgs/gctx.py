@@ -24,6 +24,11 @@ TILE_BYTES = 2**20
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
+def gctx_files(folder):
+    """The GCTX files of a folder, by name."""
+    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() == ".gctx")
+
+
 class GctxFile(Matrix):
     """An open GCTX file (see Matrix); contiguous, chunked or compressed."""
 
@@ -70,8 +75,16 @@ class GctxFile(Matrix):
     def metadata(self, axis):
         group = self._file[ROW if axis == "gene" else COL]
         ids = self.gene_ids if axis == "gene" else self.profile_ids
-        fields = {name: group[name][:] for name in group if name != "id"}
-        fields = {k: as_text(v) if v.dtype.kind in "SO" else v for k, v in fields.items()}
+        fields = {}
+        for name in group:
+            if name == "id":
+                continue
+            if getattr(group[name], "shape", None) != ids.shape:
+                remedy = "give a value for each id, or leave it out"
+                raise self.error(f"{group[name].name} is no list of {len(ids)}", remedy)
+            with self.reading():
+                values = group[name][:]
+            fields[name] = as_text(values) if values.dtype.kind in "SO" else values
         return pd.DataFrame(fields, index=pd.Index(ids, name="id"))
 
     def _read(self, rows, genes):
@@ -127,8 +140,8 @@ def _why_closed(error):
 
 
 def _ascii(text):
-    """cmapPy reads ids and metadata as ASCII and fails on anything else."""
-    return text.translate(MICRO).encode("ascii", "replace")
+    """cmapPy reads ids and metadata as ASCII and fails on anything else, so that this stands as, say, \\u03b1."""
+    return text.translate(MICRO).encode("ascii", "backslashreplace")
 
 
 def _write_metadata(group, ids, frame):
@@ -150,8 +163,8 @@ def write_gctx(path, blocks, profile_ids, gene_ids, profiles=None, genes=None):
 
     blocks: the matrix (profiles x genes), or an iterable of blocks of its rows, so that it need not be in memory;
     stored as float32. profiles, genes: optional DataFrames of metadata, one row per profile or gene in the order of
-    the ids; missing values become -666, as CMap writes them, and text becomes ASCII (µ becomes u). Raises InputError
-    for ids that are then no longer unique.
+    the ids; missing values become -666, as CMap writes them, and text becomes ASCII (µ is u, others are
+    as \\u03b1). Raises InputError for ids that are then no longer unique.
     """
     for kind, ids in (("profile", profile_ids), ("gene", gene_ids)):
         _check_ids(path, kind, [str(i) for i in ids])

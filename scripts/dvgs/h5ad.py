@@ -26,7 +26,7 @@ class H5adFile(Matrix):
     def _check(self):
         self.profile_ids = as_text(self._data.obs_names.to_numpy())
         self.gene_ids = as_text(self._data.var_names.to_numpy())
-        if self._data.X is None:
+        if "X" not in self._data.file:
             raise self.error("it has no X", "put the matrix to use into X")
         # Rows of a matrix that is compressed by columns are all over the file.
         by_columns = getattr(self._data.X, "format", "") == "csc"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from cmapPy.pandasGEXpress.parse_gct import parse
 
-from dvgs.gctx import GctxFile
+from dvgs.gctx import GctxFile, gctx_files
 from dvgs.h5ad import H5adFile
 from dvgs.matrix import Matrix, as_text
 
@@ -45,7 +45,7 @@ class GctxFolder(Matrix):
     """The GCTX files of a folder as one matrix, in the order of their names, over the genes that all have."""
 
     def _open(self):
-        paths = sorted(path for path in self.path.iterdir() if path.suffix.lower() == ".gctx")
+        paths = gctx_files(self.path)
         if not paths:
             raise self.error("no .gctx file in this folder", "give a folder of GCTX files")
         self._files = []

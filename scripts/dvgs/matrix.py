@@ -2,6 +2,7 @@
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,22 @@ class Matrix:
             raise self.error("no such file", "correct the path")
         self._open()
         try:
-            self._check()
+            with self.reading():
+                self._check()
         except BaseException:
             self.close()
             raise
 
     def error(self, problem, remedy):
         return InputError(self.path, self._field, problem, remedy)
+
+    @contextmanager
+    def reading(self):
+        """What HDF5 and h5py make of a damaged file becomes an InputError."""
+        try:
+            yield
+        except (OSError, KeyError, RuntimeError) as error:
+            raise self.error(f"it is damaged ({error})", "fetch or copy the file again") from error
 
     def _check(self):
         self.shape = (len(self.profile_ids), len(self.gene_ids))
@@ -80,17 +90,17 @@ class Matrix:
                 if len(inside):
                     waiting.append((inside, reader.submit(self._read, inside, genes)))
                 if len(waiting) > 1:
-                    yield _float32(*waiting.popleft())
+                    yield self._float32(*waiting.popleft())
             while waiting:
-                yield _float32(*waiting.popleft())
+                yield self._float32(*waiting.popleft())
+
+    def _float32(self, rows, reading):
+        with self.reading():
+            return rows, reading.result().astype(np.float32, copy=False)
 
     def _read(self, rows, genes):
         """Those profiles, increasing, and those genes: (len(rows), len(genes))."""
         raise NotImplementedError
-
-
-def _float32(rows, reading):
-    return rows, reading.result().astype(np.float32, copy=False)
 
 
 def pick(block, rows, genes):

@@ -35,6 +35,9 @@ def draw_split(obs, apc, *, target, min_apc, target_size, test_size, validation_
         )
     needed = sum(sizes.values())
     which = "profiles" if min_apc is None else f"profiles with APC above {min_apc}"
+    if min_apc is not None and np.isnan(apc).all():
+        remedy = "apc.parquet says why of each; set it to null, or see that the tables name replicates"
+        raise InputError("config", f"targets.{target}.min_apc", "no profile has an APC", remedy)
     if eligible.sum() < needed or needed >= len(obs):
         drawn = ", ".join(f"{n} {name}" for name, n in sizes.items())
         raise InputError(

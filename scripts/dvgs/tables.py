@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.errors import InputError
+from dvgs.jobs import logger
 
 MISSING_NUMBER = -666  # what CMap writes for "missing"; no measurement is that low
 MISSING = ("", f"{MISSING_NUMBER}", "-666.0", "-666.000000", "NA", "nan")
@@ -54,6 +55,8 @@ def read_table(path, field, columns):
             continue
         except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError, EOFError, zlib.error) as error:
             raise InputError(path, field, f"not a tab-separated table ({error})", "check the file") from error
+    if _is_cut_off(path, len(frame.columns)):
+        raise InputError(path, field, "it ends within a line", "fetch or copy the file again")
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first column for an index then
         problem = "its rows have more fields than the header"
         raise InputError(path, field, problem, "take out tabs at the ends of lines, or name every column")
@@ -68,6 +71,14 @@ def read_table(path, field, columns):
                 "give a table of LINCS 2020 or GEO",
             )
     return frame
+
+
+def _is_cut_off(path, n_fields):
+    """Whether a plain file ends within a line, before its last field; a gzipped one tells itself."""
+    with open(path, "rb") as file:
+        file.seek(max(0, Path(path).stat().st_size - 2**20))
+        last = file.read().rpartition(b"\n")[2]
+    return Path(path).suffix != ".gz" and last != b"" and last.count(b"\t") + 1 < n_fields
 
 
 def rename_columns(frame, reserved):
@@ -122,18 +133,27 @@ def _read_profiles(path, field, ids):
 
 
 def uniform(frame):
-    """Metadata of profiles, missing values as NaN, with NUMBERS as numbers, doses in uM and one spelling of units."""
-    if "qc_pass" in frame.columns:
-        frame["qc_pass"] = _as_flags(frame["qc_pass"])
+    """Metadata of profiles, missing values as NaN, with NUMBERS as numbers, doses in uM and one spelling of units.
+
+    A column of NUMBERS that holds something else as well is kept as it is, too, as file_{name}.
+    """
     for column in frame.columns.intersection(NUMBERS):
-        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        given = frame[column]
+        frame[column] = pd.to_numeric(_as_flags(given) if column == "qc_pass" else given, errors="coerce")
+        others = given[given.notna() & frame[column].isna()]
+        if len(others):
+            kept = rename_columns(given.to_frame(), frame.columns)
+            what = (
+                f"{len(others)} of {column} are no numbers and count as missing, the first is {str(others.iloc[0])!r}"
+            )
+            logger.warning("%s; %s has them as they are", what, kept.columns[0])
+            frame[kept.columns[0]] = kept
     return _with_uniform_doses(frame)
 
 
 def _as_flags(column):
-    """1 for yes, 0 for no and NaN, whether a column has numbers, booleans or text as Python or R writes them."""
-    text = column.astype(str).str.strip().str.lower()
-    return pd.to_numeric(text.replace({"true": "1", "t": "1", "false": "0", "f": "0"}), errors="coerce")
+    """1 for yes and 0 for no, whether a column has numbers, booleans or text as Python or R writes them."""
+    return column.astype(str).str.strip().str.lower().replace({"true": "1", "t": "1", "false": "0", "f": "0"})
 
 
 def _with_uniform_doses(frame):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from dvgs.devices import PRECISIONS, fork_random, keep_freed_memory, pick_device
 from dvgs.errors import InputError
@@ -130,7 +131,9 @@ def _samples(name, pair, dtype):
 
 
 def _tensor(values, dtype):
-    tensor = values.detach() if torch.is_tensor(values) else torch.as_tensor(np.ascontiguousarray(values))
+    if not torch.is_tensor(values):
+        values = torch.as_tensor(np.ascontiguousarray(values.toarray() if sparse.issparse(values) else values))
+    tensor = values.detach()
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 

@@ -145,12 +145,25 @@ def test_bad_selection_gets_one_line(tmp_path, matrix, siginfo, geneinfo, argume
         run(write(tmp_path / "x.gctx", matrix), siginfo[:5], geneinfo, **arguments)
 
 
+def test_files_that_do_not_belong_together_are_told(tmp_path, matrix, siginfo, geneinfo):
+    message = (
+        r"x.gctx: profile ids: its first profile is '\w+', that of the table 'x\w+', and they have none in common; give"
+    )
+    with pytest.raises(InputError, match=message):
+        run(write(tmp_path / "x.gctx", matrix), siginfo.set_axis("x" + siginfo.index), geneinfo)
+
+
 def test_missing_columns_and_genes_are_named(tmp_path, matrix, siginfo, geneinfo):
     path = write(tmp_path / "x.gctx", matrix)
     with pytest.raises(InputError, match="no column 'qc_pass'"):
         run(path, siginfo.drop(columns="qc_pass"), geneinfo)
     with pytest.raises(InputError, match="no landmark gene"):
         run(path, siginfo, geneinfo.assign(feature_space="inferred"))
+    with pytest.raises(InputError, match=r"x.gctx: select.genes: landmark genes are asked for, and it has no column"):
+        run(path, siginfo, geneinfo.drop(columns="feature_space"))
+    (tmp_path / "genes.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"genes.txt: select.genes: there is no gene in it"):
+        run(path, siginfo, geneinfo, genes=str(tmp_path / "genes.txt"))
     (tmp_path / "genes.txt").write_text("5\n77\n")
     with pytest.raises(InputError, match=r"1 genes are not in .* the first is '77'"):
         run(path, siginfo, geneinfo, genes=str(tmp_path / "genes.txt"))

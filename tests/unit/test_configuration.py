@@ -76,6 +76,14 @@ def test_text_from_the_command_line_is_read_as_what_it_means():
     assert found["curves"]["quantiles"] == [0.1, 0.5] and found["curves"]["epochs"] == 3
     assert found["select"]["qc_pass"] is False and found["select"]["pert_type"] is None
     assert found["targets"]["t"]["min_apc"] == 0.5 and found["clean"]["cutoff"] == 0.3
+    found = config(trajectory={"epochs": 1e2, "learning_rate": "1e-3", "batch_size": "5E+3"}, targets={"t": None})
+    check_config(found, SCHEMA)
+    trajectory = found["trajectory"]
+    assert (trajectory["learning_rate"], trajectory["batch_size"]) == (0.001, 5000)
+    assert [type(trajectory[key]) for key in ("epochs", "batch_size")] == [int, int]
+    assert found["targets"]["t"]["target_size"] == 5000
+    with pytest.raises(InputError, match=r"curves.epochs: 1.5 is not of type 'integer'"):
+        check_config(config(curves={"epochs": "15e-1"}), SCHEMA)
     with pytest.raises(InputError, match=r"curves.epochs: 'x' is not of type 'integer'; it means: Passes over"):
         check_config(config(curves={"epochs": "x"}), SCHEMA)
 
@@ -137,6 +145,8 @@ def test_inputs_are_found_from_the_directory(tmp_path):
         input_paths(config(input=files | {"directory": "d{x}"}))
     with pytest.raises(InputError, match=r"config: select.genes: 'g\{x\}.txt' has a brace"):
         input_paths(config(input=files, select={"genes": "g{x}.txt"}))
+    with pytest.raises(InputError, match=r'no.txt: select.genes: no such file; give "landmark", "all" or the path'):
+        input_paths(config(input=files, select={"genes": "no.txt"}))
     with pytest.raises(InputError, match="stands beside simulation"):
         input_paths(config(input=files, simulation={}))
     with pytest.raises(InputError, match=r"config: input.level5: missing; name level5, level4, siginfo, geneinfo"):
@@ -173,9 +183,12 @@ def test_other_compendia_are_not_selected_as_lincs_is():
     settle_selection(found)
     check_config(found, SCHEMA)
     assert found["select"] == {"pert_type": None, "qc_pass": True, "genes": "all", "bad_values": "drop"}
-    for nothing in (None, "x"):
-        found = config(input={"profiles": "x.h5ad"}, select=nothing)
-        settle_selection(found)
-        with pytest.raises(InputError, match=r"config: select: .* is not of type 'object'"):
-            check_config(found, SCHEMA)
+    found = config(input={"profiles": "x.h5ad"}, select=None)
+    settle_selection(found)
+    check_config(found, SCHEMA)
+    assert found["select"]["genes"] == "all"
+    found = config(input={"profiles": "x.h5ad"}, select="x")
+    settle_selection(found)
+    with pytest.raises(InputError, match=r"config: select: 'x' is not of type 'object'"):
+        check_config(found, SCHEMA)
     assert [input_kind(c) for c in (found, config(), config(level=4))] == ["profiles", "level5", "level4"]

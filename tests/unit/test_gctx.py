@@ -36,10 +36,15 @@ def test_ids_become_ascii_and_stay_unique(tmp_path, caplog):
     path = tmp_path / "x.gctx"
     write_gctx(path, np.zeros((2, 1)), ["a:10 µM", "b"], ["gène"])
     found = parse(str(path)).data_df
-    assert found.columns.tolist() == ["a:10 uM", "b"] and found.index.tolist() == ["g?ne"]
+    assert found.columns.tolist() == ["a:10 uM", "b"] and found.index.tolist() == ["g\\xe8ne"]
     assert "1 profile ids are not ASCII, which GCTX has to be: 'a:10 µM' is written as 'a:10 uM'" in caplog.text
-    with pytest.raises(InputError, match=r"x.gctx: id: of 2 profile ids that are not ASCII some become the same"):
-        write_gctx(path, np.zeros((2, 1)), ["é", "è"], ["g"])
+    with pytest.raises(InputError, match=r"x.gctx: id: of 1 profile ids that are not ASCII some become the same"):
+        write_gctx(path, np.zeros((2, 1)), ["1 µM", "1 uM"], ["g"])
+
+
+def test_what_differs_in_metadata_differs_in_ascii(tmp_path):
+    write_gctx(tmp_path / "x.gctx", np.zeros((2, 1)), "ab", "g", pd.DataFrame({"pert": ["TNFβ", "TNFδ"]}))
+    assert parse(str(tmp_path / "x.gctx")).col_metadata_df["pert"].tolist() == ["TNF\\u03b2", "TNF\\u03b4"]
 
 
 def test_missing_metadata_is_written_as_cmap_does(small):
@@ -136,6 +141,11 @@ def break_truncated(path):
     path.write_bytes(path.read_bytes()[:900])
 
 
+def break_half(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -145,6 +155,7 @@ def break_truncated(path):
         (break_transposed, "the matrix is transposed"),
         (break_ids, "1 profile ids stand twice, the first is 'p0'"),
         (break_truncated, "bytes are missing"),
+        (break_half, "it is damaged ("),
     ],
 )
 def test_unusable_files_get_one_line(small, spoil, message):
@@ -153,6 +164,33 @@ def test_unusable_files_get_one_line(small, spoil, message):
         GctxFile(small[0], "input.level5")
     line = str(caught.value)
     assert message in line and str(small[0]) in line and "input.level5" in line and "\n" not in line
+
+
+def test_a_damaged_chunk_gets_one_line(tmp_path, rng):
+    path = tmp_path / "x.gctx"
+    write_gctx(path, rng.normal(size=(8, 5)), range(8), range(5))
+    with h5py.File(path, "a") as file:
+        matrix = file["0/DATA/0/matrix"][:]
+        del file["0/DATA/0/matrix"]
+        made = file.create_dataset("0/DATA/0/matrix", data=matrix, chunks=(4, 5), compression="gzip")
+        place, size = (made.id.get_chunk_info(1).byte_offset, made.id.get_chunk_info(1).size)
+    with open(path, "r+b") as file:
+        file.seek(place)
+        file.write(bytes(size))
+    with pytest.raises(InputError, match=r"x.gctx: gctx: it is damaged \(.*\); fetch or copy the file again"):
+        read(path, [0, 1])
+
+
+def test_metadata_of_another_length_or_none_get_one_line(small):
+    with h5py.File(small[0], "a") as file:
+        file["0/META/COL/note"] = np.arange(3)
+    with GctxFile(small[0]) as file, pytest.raises(InputError, match="/0/META/COL/note is no list of 7; give a value"):
+        file.metadata("profile")
+    with h5py.File(small[0], "a") as file:
+        del file["0/META/COL/note"]
+        file["0/META/COL/note/inside"] = np.arange(7)
+    with GctxFile(small[0]) as file, pytest.raises(InputError, match="/0/META/COL/note is no list of 7"):
+        file.metadata("profile")
 
 
 def test_failed_write_leaves_the_old_file(small):

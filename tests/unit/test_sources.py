@@ -119,6 +119,14 @@ def test_doses_of_no_molar_unit(unit):
     assert table["pert_dose"].tolist() == [2]
 
 
+def test_an_anndata_without_x_gets_one_line(tmp_path):
+    data = ad.AnnData(obs=pd.DataFrame(index=["p", "q"]), var=pd.DataFrame(index=["g"]))
+    data.layers["counts"] = np.ones((2, 1))
+    data.write_h5ad(tmp_path / "x.h5ad")
+    with pytest.raises(InputError, match=r"x.h5ad: input.profiles: it has no X; put the matrix to use into X"):
+        open_matrix(tmp_path / "x.h5ad", "input.profiles")
+
+
 def test_a_column_that_is_not_there_is_named(matrix):
     message = r"input.columns.cell: its profiles have no column 'line' \(there are donor, type, pert_id\)"
     with pytest.raises(InputError, match=message):

@@ -83,6 +83,11 @@ def test_same_seed_same_draw(obs):
     assert draw(obs).equals(draw(obs)) and not draw(obs).equals(draw(obs, seed=2))
 
 
+def test_where_nothing_has_an_apc_that_is_said(obs):
+    with pytest.raises(InputError, match=r"config: targets\.t\.min_apc: no profile has an APC; apc.parquet says why"):
+        draw(obs, np.full(1000, np.nan), min_apc=0.1)
+
+
 @pytest.mark.parametrize("settings", [{"target_size": 600, "test_size": 300}, {"min_apc": 0.9, "test_size": 100}])
 def test_too_few_profiles_are_said_with_the_sum(obs, rng, settings):
     with pytest.raises(InputError, match=r"config: targets\.t: \d+ profiles.* are needed \(.*second target\)"):

@@ -22,6 +22,19 @@ def test_passing_is_a_number_whoever_wrote_the_table(tmp_path):
     assert read_siginfo(path)["qc_pass"].tolist() == [1, 0, 1, 1, 0]
 
 
+def test_text_among_numbers_is_kept_and_told(tmp_path, caplog):
+    path = tmp_path / "siginfo.txt"
+    path.write_text("sig_id\tpert_time\tqc_pass\tfile_pert_time\ta\ns1\t24 h\tmaybe\tx\t1\ns2\t6\tTRUE\ty\t2\n")
+    table = read_siginfo(path)
+    assert np.array_equal(table["pert_time"], [np.nan, 6], equal_nan=True) and table["qc_pass"].iloc[1] == 1
+    assert table["file_pert_time_2"].tolist() == ["24 h", "6"] and table["file_pert_time"].tolist() == ["x", "y"]
+    assert table["file_qc_pass"].tolist() == ["maybe", "TRUE"]
+    told = (
+        "1 of pert_time are no numbers and count as missing, the first is '24 h'; file_pert_time_2 has them as they are"
+    )
+    assert told in caplog.text
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_gzip_and_encodings(tmp_path, encoding):
     path = tmp_path / "siginfo.txt.gz"
@@ -74,6 +87,7 @@ def test_replicates_keep_order_and_count_once():
         ("", "not a tab-separated table"),
         ("sig_id\tx\na\t1\na\t2\n", "sig_id 'a' stands twice"),
         ("sig_id\tx\n\t1\n", "line 2 has no sig_id"),
+        ("sig_id\tx\ty\na\t1\t2\nb\t1", "it ends within a line; fetch or copy"),
         ("sig_id\tx\na\t1\t\nb\t2\t\n", "its rows have more fields than the header; take out tabs"),
     ],
 )
@@ -90,6 +104,12 @@ def test_a_damaged_gzip_gets_one_line(tmp_path):
     path.write_bytes(whole[:5000] + b"\xff" * 20 + whole[5020:])
     with pytest.raises(InputError, match=r"siginfo.txt.gz: siginfo: not a tab-separated table \(.*; check the file"):
         read_siginfo(path)
+
+
+def test_a_last_line_without_its_end_is_whole(tmp_path):
+    path = tmp_path / "siginfo.txt"
+    path.write_text("sig_id\tx\na\t1\nb\t")
+    assert read_siginfo(path).index.tolist() == ["a", "b"]
 
 
 def test_missing_table_is_named(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 
 import dvgs
@@ -318,6 +319,7 @@ def garbage(folder, classes):
 
 def h5ad(folder, classes):
     obs = pd.DataFrame({"target": ["yes"] * 120, "kind": [None] + ["a"] * 119}, index=[f"s{i}" for i in range(120)])
+    obs["marked"] = pd.array([True, None] * 60, "boolean")
     ad.AnnData(classes[0][0], obs).write_h5ad(folder / "d.h5ad")
     return folder / "d.h5ad"
 
@@ -329,13 +331,16 @@ def h5ad(folder, classes):
         (npz(source_y=None), [], "one is there without the other"),
         (npz(source_x=np.array([["a"]])), [], "source_x: is no table of numbers"),
         (npz(source_x=np.array([object()])), [], "cannot be read as an .npz of plain numbers"),
+        (npz(source_x=np.full((120, 5), np.inf)), [], "source_x: 120 of 120 samples hold NaN or infinity, sample 0"),
+        (npz(source_y=np.full(120, 9), target_y=np.full(40, 9)), [], "1 classes have numbers up to 9; number the"),
         (npz(source_y=np.full(120, -1)), [], "source_y: is no list of class numbers"),
         (npz(target_y=np.zeros(40, int)), [], "class 1 of the source is absent from the target; add samples"),
         (npz(), ["--label", "x"], "an .npz has no columns"),
         (garbage, [], "cannot be read as an .npz"),
         (h5ad, [], "--target: is missing"),
-        (h5ad, ["--target", "role"], "'role'.*is not there; --target takes one of target, kind"),
+        (h5ad, ["--target", "role"], "'role'.*is not there; --target takes one of target, kind, marked"),
         (h5ad, ["--target", "target"], "make it boolean"),
+        (h5ad, ["--target", "marked"], "is boolean with 1 different values, 60 missing; make it boolean"),
         (lambda folder, classes: folder / "d.npz", [], "is not there"),
         (lambda folder, classes: folder / "d.txt", [], "is not there"),
     ],
@@ -349,3 +354,30 @@ def test_command_line_says_what_is_wrong_and_leaves_nothing(tmp_path, classes, m
     assert set(tmp_path.iterdir()) == before
     with pytest.raises(SystemExit, match=r"neither .csv, .tsv nor .parquet"):
         main(["value", str(data), "--output", str(tmp_path / "out.xlsx")])
+
+
+def test_command_line_that_diverges_leaves_nothing(tmp_path, classes):
+    data = write_npz(tmp_path / "d.npz", classes, source_y=None, target_y=None)
+    with pytest.raises(SystemExit, match="loss is nan at step"):
+        main(["value", str(data), "--output", str(tmp_path / "out.csv"), "--lr", "1e30", "--epochs", "9"])
+    assert list(tmp_path.iterdir()) == [data]
+
+
+@pytest.mark.parametrize("option", ["--hidden", "--latent", "--epochs", "--threads"])
+@pytest.mark.parametrize("number", ["0", "-4", "x"])
+def test_command_line_takes_counts(tmp_path, classes, capsys, option, number):
+    with pytest.raises(SystemExit):
+        main(["value", str(tmp_path / "d.npz"), "--output", str(tmp_path / "out.csv"), option, number])
+    assert f"argument {option}: invalid count value: '{number}'" in capsys.readouterr().err
+
+
+def test_command_line_where_nothing_can_be_written(tmp_path, classes):
+    data = write_npz(tmp_path / "d.npz", classes)
+    with pytest.raises(SystemExit, match=r"d.npz/out.csv: output: .*d.npz cannot be written to; choose another folder"):
+        main(["value", str(data), "--output", str(data / "out.csv")])
+
+
+def test_sparse_samples(classes):
+    (sx, sy), target = classes
+    dense, thin = (dvgs.value(classifier(), LOSS, (x, sy), target, epochs=3) for x in (sx, sparse.csr_array(sx)))
+    assert dense.equals(thin)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import scanpy
@@ -10,6 +11,7 @@ import yaml
 from cmapPy.pandasGEXpress.parse import parse
 from conftest import ROOT
 
+from dvgs.gctx import write_gctx
 from dvgs.modz import modz
 from dvgs.simulation import simulate_release
 
@@ -84,3 +86,21 @@ def test_cells_that_come_with_scanpy(snakemake, tmp_path):
     apc = pd.read_parquet(tmp_path / "results/pbmc/apc.parquet")
     assert len(apc) == 700 and apc["apc"].notna().all() and apc["apc"].mean() > 0.02
     assert len(ad.read_h5ad(tmp_path / "results/pbmc/signatures.h5ad").obs["sig_id"].unique()) == 10
+
+
+def test_a_file_changed_in_its_folder_is_read_again(snakemake, tmp_path):
+    ids, metadata = [f"p{i}" for i in range(40)], pd.DataFrame({"kind": ["a", "b"] * 20})
+    (tmp_path / "folder").mkdir()
+    write_gctx(tmp_path / "folder/a.gctx", np.ones((40, 3)), ids, "xyz", metadata)
+    config = {
+        "compendium": "c",
+        "input": {"profiles": "folder", "columns": {"replicate": "kind"}},
+        "targets": {"t": {}},
+    }
+    ledger = "results/c/ledger.tsv"
+    assert snakemake(tmp_path, config, "--", ledger).returncode == 0
+    assert "Nothing to be done" in snakemake(tmp_path, config, "--", ledger).stderr
+    with h5py.File(tmp_path / "folder/a.gctx", "r+") as file:
+        file["0/DATA/0/matrix"][7, 1] = np.nan
+    done = snakemake(tmp_path, config, "--", ledger)
+    assert done.returncode == 0 and "p7" in (tmp_path / ledger).read_text(), done.stderr

@@ -9,6 +9,10 @@ rule ingest:
             for name in NEEDED[KIND]
             if (KIND, name) != ("level5", "level4")
         },
+        # A folder's own time says nothing of a file in it that was changed in place.
+        parts=lambda wildcards: (
+            gctx_files(INPUT[KIND]) if Path(INPUT[KIND]).is_dir() else []
+        ),
         genes=(
             []
             if config["select"]["genes"] in ("landmark", "all")
