@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from dvgs.devices import pick_device
-from dvgs.embedding import embed, find_inception
 from dvgs.errors import InputError
 from dvgs.files import write_npz
+from dvgs.inception import embed, find_inception
 from dvgs.jobs import job, logger
 from dvgs.profiles import Profiles
 from dvgs.public_data import read_public_data

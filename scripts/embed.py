@@ -9,9 +9,8 @@ import scanpy as sc
 
 from dvgs.files import written_whole
 from dvgs.jobs import job, logger
+from dvgs.runtime import LAID_OUT
 from dvgs.seeds import derive_seed, generator
-
-MOST = 50_000  # profiles laid out; beyond, the layout takes hours and a picture shows no more
 
 FEWEST = 4  # of fewer, UMAP can make nothing
 
@@ -27,12 +26,12 @@ def main(input, output, targets, seed):
 
 
 def lay_out(latent, rng, seed, target):
-    """UMAP coordinates (n, 2) float32 of a latent space, of a random sample of MOST where there are more; else NaN."""
+    """UMAP coordinates (n, 2) float32 of a latent space; of more than LAID_OUT those of a random sample, else NaN."""
     n = len(latent)
     umap = np.full((n, 2), np.nan, np.float32)
     if n < FEWEST:
         return umap
-    rows = np.arange(n) if n <= MOST else np.sort(rng.choice(n, MOST, replace=False))
+    rows = np.arange(n) if n <= LAID_OUT else np.sort(rng.choice(n, LAID_OUT, replace=False))
     logger.info("UMAP of %d of %d profiles, target %s", len(rows), n, target)
     data = ad.AnnData(latent[rows])
     # Exact neighbours: scanpy's default for many profiles fails with some versions of what finds approximate ones.

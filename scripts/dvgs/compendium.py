@@ -134,7 +134,7 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
     counts, which are divided by their profile's sum, multiplied by 10,000 and put on a log(1 + x) scale.
 
     Rows are sorted by (signature and) profile id and genes by gene id; X is contiguous float32, `.obs` is the table,
-    `.var` that of the genes. Memory is one block of whole profiles and the tables, whatever the length of the file.
+    `.var` that of the genes. Memory is two blocks of whole profiles and the tables, whatever the length of the file.
     """
     for column in ["pert_type"] * (pert_types is not None) + ["qc_pass"] * qc_pass:
         if column not in table.columns:

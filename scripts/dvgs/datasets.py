@@ -31,7 +31,7 @@ def _read_npz(path, column):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:  # TypeError: a single array
         raise InputError(
             path, "data", f"cannot be read as an .npz of plain numbers ({error})", "write it anew"
         ) from None

@@ -135,7 +135,7 @@ class GradientSimilarity:
         def keep(layer, arguments, keywords, output):
             nonlocal width
             a = arguments[0] if arguments else keywords["input"]
-            width += (a.numel() * a.element_size() + output.numel() * output.element_size()) // len(x)
+            width += (a.numel() * a.element_size() + output.numel() * output.element_size()) // max(len(x), 1)
             if layer in calls or len(a) != len(x) or len(output) != len(x):
                 unfit.append(layer)
             elif output.requires_grad:

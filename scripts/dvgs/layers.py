@@ -14,7 +14,12 @@ SLAB = {"cpu": 1 << 22, "cuda": 1 << 26}
 
 
 def rule_for(layer):
-    """The rule of a layer, or None. Subclasses have none, for they may do anything."""
+    """The rule of a layer, or None.
+
+    Subclasses have none, for they may do anything, nor have layers whose weight is made of other parameters (pruning).
+    """
+    if not {name for name, _ in layer.named_parameters(recurse=False)} <= {"weight", "bias"}:
+        return None
     if type(layer) is nn.Embedding and (layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse):
         return None
     return RULES.get(type(layer))

@@ -73,7 +73,7 @@ class Matrix:
 
         genes: positions of the wanted genes, in any order. profiles: positions of the wanted
         profiles, or None for all. values: (n, len(genes)) float32, genes in the order asked for.
-        Memory: one block of whole profiles, whatever the length of the file.
+        Memory: two blocks of whole profiles, of which one is being read, whatever the length of the file.
         """
         genes = np.asarray(genes)
         wanted = np.ones(self.shape[0], bool)

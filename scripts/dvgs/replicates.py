@@ -53,15 +53,17 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
     sizes = range(2, min(n_found.max(initial=0), LARGEST) + 1)  # unusable profiles make groups smaller
     null = draw_null_groups(row[found], stratum[found], _known(signatures["pert_id"])[group[found]], sizes, n_null, rng)
 
-    # Only signatures of several replicates need a sum. The null groups are groups like any other, behind them:
-    # one pass serves both.
+    # Only signatures of several replicates need a sum; single ones are looked at. The null groups are groups like any
+    # other, behind them: one pass serves all.
     several = np.flatnonzero(n_found >= 2)
     place = np.full(len(signatures), -1)
     place[several] = np.arange(len(several))
     used = found & (place[group] >= 0)
     order = np.argsort(place[group[used]], kind="stable")
     own_row, own_group = row[used][order], place[group[used]][order]
-    rows, groups, null_groups = _with_null(own_row, own_group, len(several), null)
+    single = row[found & (place[group] < 0)]
+    looked_at = np.append(own_row, single), np.append(own_group, np.full(len(single), -1))
+    rows, groups, null_groups = _with_null(*looked_at, len(several), null)
     n_groups = len(several) + sum(map(len, null_groups.values()))
     with ScratchRows(folder, (len(own_row), len(genes)), rank_dtype(len(genes))) as ranks:
         blocks = _keeping_ranks(_measured(level4.blocks(genes, np.unique(rows))), own_row, ranks)
@@ -70,12 +72,12 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
         q75 = spearman_quantile(ranks, own_group, usable, len(several), QUANTILE)
     values = sums.means()
 
-    apc, n_used, spearman = np.full(len(signatures), np.nan), n_found.copy(), np.full(len(signatures), np.nan)
-    apc[several], n_used[several] = values[: len(several)], sums.n_used[: len(several)]
-    spearman[several] = q75
+    constant, not_finite = np.isin(row, sums.constant), np.isin(row, sums.not_finite)
+    n_used = np.bincount(group[found & ~constant & ~not_finite], minlength=len(signatures))
+    apc, spearman = np.full(len(signatures), np.nan), np.full(len(signatures), np.nan)
+    apc[several], spearman[several] = values[: len(several)], q75
     p = null_p(apc, n_used, {size: values[g] for size, g in null_groups.items()})
 
-    constant, not_finite = np.isin(row, sums.constant), np.isin(row, sums.not_finite)
     has_not_finite = np.bincount(group[not_finite], minlength=len(signatures)) > 0
     reason = np.select(
         [~np.isnan(apc), n_named == 0, n_found < np.minimum(n_named, 2), n_named == 1, has_not_finite],
@@ -114,9 +116,10 @@ def _measured(blocks):
 def _keeping_ranks(blocks, row, ranks):
     """Pass blocks on, and write the ranks of the members among them; row: the profile of each row of `ranks`."""
     order = np.argsort(row, kind="stable")
+    ordered = row[order]
     progress = Progress("reading replicates", len(row))
     for positions, values in blocks:
-        first, last = np.searchsorted(row[order], [positions[0], positions[-1] + 1])
+        first, last = np.searchsorted(ordered, [positions[0], positions[-1] + 1])
         places = order[first:last]
         local = np.searchsorted(positions, row[places])
         members, which = np.unique(local, return_inverse=True)  # a profile may be a replicate of several signatures

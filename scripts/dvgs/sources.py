@@ -48,7 +48,8 @@ def describe_profiles(matrix, columns):
     known.setdefault("pert_id", known["sig_id"])
     known.setdefault("cell_iname", pd.Series("all", index=table.index))
     # What the file has under these names is something else, unless it was named.
-    found = pd.concat([pd.DataFrame(known), rename_columns(uniform(table), known)], axis=1)
+    table = uniform(table.drop(columns=[COLUMNS[key] for key, column in columns.items() if column == COLUMNS[key]]))
+    found = pd.concat([pd.DataFrame(known), rename_columns(table, known)], axis=1)
     found.index = pd.Index(matrix.profile_ids)
     return found
 

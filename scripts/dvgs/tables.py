@@ -13,6 +13,7 @@ from dvgs.jobs import logger
 MISSING_NUMBER = -666  # what CMap writes for "missing"; no measurement is that low
 MISSING = ("", f"{MISSING_NUMBER}", "-666.0", "-666.000000", "NA", "nan")
 LONGEST_LIST = 255
+COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 OPTIONAL = ("cell_iname", "distil_ids", "pert_id")
 NUMBERS = ("pert_dose", "pert_time", "nsample", "cc_q75", "qc_pass", "tas", "nearest_dose")
 # What GEO's releases (GSE92742, GSE70138) call the columns of LINCS 2020.
@@ -74,11 +75,11 @@ def read_table(path, field, columns):
 
 
 def _is_cut_off(path, n_fields):
-    """Whether a plain file ends within a line, before its last field; a gzipped one tells itself."""
+    """Whether a plain file ends within a line, before its last field; a compressed one tells itself."""
     with open(path, "rb") as file:
         file.seek(max(0, Path(path).stat().st_size - 2**20))
         last = file.read().rpartition(b"\n")[2]
-    return Path(path).suffix != ".gz" and last != b"" and last.count(b"\t") + 1 < n_fields
+    return Path(path).suffix not in COMPRESSED and last != b"" and last.count(b"\t") + 1 < n_fields
 
 
 def rename_columns(frame, reserved):

@@ -22,7 +22,7 @@ from dvgs.training import explained, fit, make_optimizer, predict, steps_per_epo
 
 @dataclass
 class Task:
-    """What a method may look at to value the source: one float64 per sample, more is better.
+    """What a method may look at to value the source; what it returns is one float64 per sample, more is better.
 
     source, target: pairs (x, y) of tensors on one device, x float32 (n, ...). With classes y is int64 (n,), numbered
     from 0; without, n_classes is 0 and y is what a model should make of x. make_model(seed): a model in training mode.

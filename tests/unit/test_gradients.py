@@ -89,6 +89,12 @@ def test_zero_gradients_are_zero_similar():
     assert torch.allclose(found["l2"], -found["gradient_norm"])
 
 
+def test_no_samples_have_no_values():
+    model, x = Autoencoder(4, (3,), 2), torch.randn(3, 4)
+    gradient = target_gradient(model, reconstruction_loss, x, x)
+    assert {v.shape for v in similarity(model, reconstruction_loss, x[:0], x[:0], gradient).values()} == {(0,)}
+
+
 def test_nan_stays_in_its_sample():
     model = Autoencoder(4, (3,), 2)
     x = torch.randn(3, 4)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
 
 from dvgs.gradients import GradientSimilarity, similarity
@@ -212,6 +213,10 @@ def shared_weight():
     return model
 
 
+def pruned(layer):
+    return prune.random_unstructured(layer, "weight", 0.3)
+
+
 FORMED = {
     "module without a rule": (lambda: nn.Sequential(nn.Linear(6, 4), nn.PReLU(), nn.Linear(4, 2)), (6,), ["1.weight"]),
     "module called twice": (shared, (6,), ["0.weight", "0.bias"]),
@@ -219,6 +224,8 @@ FORMED = {
     "weight used outside its module": (Tied, (6,), ["bias", "encoder.weight", "encoder.bias"]),
     "samples along dimension 1": (OtherDimension, (8, 3), ["layer.weight", "layer.bias"]),
     "parametrized weight": (lambda: nn.Sequential(weight_norm(nn.Linear(6, 3))), (6,), ["original0", "0.bias"]),
+    "pruned": (lambda: nn.Sequential(pruned(nn.Linear(6, 3, bias=False)), nn.Linear(3, 2)), (6,), ["weight_orig"]),
+    "pruned norm": (lambda: nn.Sequential(nn.Linear(6, 4), pruned(nn.LayerNorm(4))), (6,), ["1.weight_orig", "1.bias"]),
     "LSTM": (Recurrent, (5, 3), ["lstm.weight_ih_l0"]),
     "attention": (Attention, (5, 4), ["attention.in_proj_weight", "attention.out_proj.weight"]),
     "branches": (Branching, (5,), ["scale"]),

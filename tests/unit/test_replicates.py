@@ -16,7 +16,7 @@ from dvgs.gctx import GctxFile, write_gctx
 from dvgs.h5ad import read_obs, write_h5ad
 from dvgs.matrices import open_matrix
 from dvgs.modz import collapse, modz
-from dvgs.null import draw_null_groups
+from dvgs.null import draw_null_groups, null_p
 from dvgs.profiles import Profiles
 from dvgs.replicates import (
     CONSTANT,
@@ -137,6 +137,34 @@ def test_every_signature_gets_an_apc_or_a_reason(level4, rng, tmp_path):
         ["partly", "gone", MISSING], ["missing", "gone", MISSING], ["lost", "gone", MISSING],
         ["constant", "r9", CONSTANT],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_null", [1, 50])  # whether null groups have them or not
+def test_single_replicates_that_cannot_be_used_are_told(tmp_path, rng, n_null):
+    x = rng.normal(size=(40, 25))
+    x[3], x[5] = np.nan, 2
+    write_gctx(tmp_path / "x.gctx", x, [f"r{i}" for i in range(40)], range(25))
+    distil = pd.Series({f"s{i}": f"r{i}" for i in range(38)} | {"s38": "r38|r39"})
+    signatures = pd.DataFrame({"cell_iname": "A", "pert_id": distil.to_numpy()}, index=distil.index)
+    members = explode_replicates(distil)
+    with GctxFile(tmp_path / "x.gctx") as file:
+        apc, lost = compute_apc(file, np.arange(25), members, signatures, n_null, rng, tmp_path)
+    assert lost.to_numpy().tolist() == [["s3", "r3", NOT_USABLE], ["s5", "r5", CONSTANT]]
+    apc = apc.set_index("sig_id")
+    assert apc["n_replicates"].drop(["s3", "s5", "s38"]).eq(1).all() and apc["n_replicates"][["s3", "s5"]].eq(0).all()
+    assert (apc.loc[members["sig_id"].iloc[:38], "reason"] == SINGLE).all()
+
+
+def test_null_p_is_the_share_of_the_null_that_is_as_high(rng):
+    null = {size: np.append(rng.normal(size=30).round(1), np.nan) for size in (2, 9, 10)} | {3: np.empty(0)}
+    n_used = np.array([2, 3, 9, 10, 11, 500, 2, 1])
+    agreement = np.append(rng.normal(size=6).round(1), [np.nan, 0])
+    expected = []
+    for value, n in zip(agreement, n_used, strict=True):
+        of = [] if np.isnan(value) else [v for v in null.get(min(n, 10), []) if not np.isnan(v)]
+        expected.append((1 + sum(v >= value for v in of)) / (1 + len(of)) if of else np.nan)
+    assert np.array_equal(null_p(agreement, n_used, null), expected, equal_nan=True)
+    assert np.isfinite(expected).tolist() == [True, False, True, True, True, True, False, False]
 
 
 def test_file_order_does_not_matter(tmp_path, level4, rng):

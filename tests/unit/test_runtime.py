@@ -4,7 +4,6 @@ import pytest
 import torch
 from conftest import ROOT
 
-import embed
 from dvgs import runtime
 from dvgs.configuration import check_config
 from dvgs.curves import plan
@@ -68,10 +67,6 @@ def test_largest_shard(n, shards):
 @pytest.mark.parametrize("n", [1, 16 * 8192 - 1, 16 * 8192, N])
 def test_blocks_are_those_of_scoring(n):
     assert runtime.block_of(n) == block_of(n)
-
-
-def test_profiles_laid_out_are_those_of_embed():
-    assert runtime.LAID_OUT == embed.MOST
 
 
 @pytest.mark.parametrize("sizes", [(978, [256, 256], 64), (12_328, [256, 256], 64), (978, [64], 16)])

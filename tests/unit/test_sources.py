@@ -45,6 +45,7 @@ def test_columns_get_the_names_that_the_workflow_knows(matrix):
     table = describe_profiles(matrix, {"replicate": "type", "perturbagen": None, "cell": "donor"})
     assert table["sig_id"].tolist() == ["B", "", "T"] == table["pert_id"].tolist()
     assert table["cell_iname"].tolist() == ["1", "2", "1"] and table["file_pert_id"].tolist() == ["x", "y", "z"]
+    assert "file_pert_id" not in describe_profiles(matrix, {"perturbagen": "pert_id"})
     assert describe_profiles(matrix, {})["cell_iname"].tolist() == ["all"] * 3
     assert gene_table(matrix).index.tolist() == ["g", "h"]
 

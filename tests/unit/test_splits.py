@@ -67,6 +67,12 @@ def test_some_source_profiles_are_valued_along_both_trajectories(obs):
     assert (split["role"].iloc[rows] == "source").all() and not split["second_target"].iloc[rows].any()
 
 
+def test_of_few_source_profiles_all_are(obs):
+    split = draw(obs).assign(second_target=False)
+    split.loc[100:, "role"] = "test"
+    assert np.array_equal(calibration_rows(split), np.flatnonzero(split["role"] == "source"))
+
+
 def test_validation_needs_two_profiles(obs):
     with pytest.raises(InputError, match=r"validation_share: 0\.2 of 6 leaves 5 for the target and 1 for validation"):
         draw(obs, target_size=6)

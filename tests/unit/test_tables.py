@@ -1,4 +1,5 @@
 import gzip
+import lzma
 
 import numpy as np
 import pandas as pd
@@ -133,3 +134,9 @@ def test_optional_columns_are_there(tmp_path):
     path = tmp_path / "siginfo.txt"
     path.write_text("sig_id\ns1\n")
     assert read_siginfo(path)[["cell_iname", "distil_ids", "pert_id"]].isna().all(axis=None)
+
+
+def test_a_compressed_table_is_not_taken_for_one_that_is_cut_off(tmp_path):
+    path = tmp_path / "siginfo.txt.xz"
+    path.write_bytes(lzma.compress(b"sig_id\tx\ty\na\t1\t2\n"))
+    assert read_siginfo(path)["y"].tolist() == ["2"]

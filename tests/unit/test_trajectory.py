@@ -12,7 +12,7 @@ from dvgs import trajectory as module
 from dvgs.errors import InputError
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.training import batches, fit
-from dvgs.trajectory import Trajectory, rank_agreement, record_trajectory
+from dvgs.trajectory import Trajectory, is_settled, rank_agreement, record_trajectory
 
 SIZES = {"hidden": (12,), "latent": 4}
 
@@ -137,6 +137,14 @@ def test_a_disk_that_fills_up_is_an_error(small_disk, x):
 
 class Stop(Exception):
     pass
+
+
+def test_settled_is_where_the_second_half_brought_little():
+    steps = np.arange(100)
+    assert is_settled(np.exp(-steps / 10)) and not is_settled(np.exp(-steps / 80))
+    assert not is_settled(np.ones(100)) and not is_settled(1.0 + steps)  # what never fell, and what rises
+    assert not is_settled(1 - steps / 1000)  # hardly begun: the ranking does not change then, either
+    assert is_settled(np.append(1.0, np.full(99, 0.1)))
 
 
 @pytest.mark.parametrize("options", [{"restarts": 2}, {"every": 3, "restarts": 2}, {"stable": 0.8, "epochs": 30}])

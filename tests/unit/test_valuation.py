@@ -317,6 +317,11 @@ def garbage(folder, classes):
     return folder / "d.npz"
 
 
+def one_array(folder, classes):
+    np.save(folder / "d.npy", classes[0][0])
+    return (folder / "d.npy").rename(folder / "d.npz")
+
+
 def h5ad(folder, classes):
     obs = pd.DataFrame({"target": ["yes"] * 120, "kind": [None] + ["a"] * 119}, index=[f"s{i}" for i in range(120)])
     obs["marked"] = pd.array([True, None] * 60, "boolean")
@@ -337,6 +342,7 @@ def h5ad(folder, classes):
         (npz(target_y=np.zeros(40, int)), [], "class 1 of the source is absent from the target; add samples"),
         (npz(), ["--label", "x"], "an .npz has no columns"),
         (garbage, [], "cannot be read as an .npz"),
+        (one_array, [], "cannot be read as an .npz of plain numbers"),
         (h5ad, [], "--target: is missing"),
         (h5ad, ["--target", "role"], "'role'.*is not there; --target takes one of target, kind, marked"),
         (h5ad, ["--target", "target"], "make it boolean"),

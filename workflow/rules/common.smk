@@ -7,7 +7,7 @@ sys.path.insert(0, str(HOME / "scripts"))
 
 import h5py
 
-from dvgs import runtime
+from dvgs import baselines, runtime
 from dvgs.cluster import keep_asking, remedies, watch_queue
 from dvgs.configuration import (
     NEEDED,
@@ -33,7 +33,7 @@ RESULTS = f"results/{config['compendium']}"
 LOGS = f"logs/{config['compendium']}"
 BENCHMARKS = f"benchmarks/{config['compendium']}"
 TARGETS = list(config["targets"])
-METHODS = ["dvgs", "random", "apc", "profile_norm", "reconstruction_error"]
+METHODS = ["dvgs", *baselines.METHODS]
 SHARDS = range(config["score"]["shards"])
 # The replicates that each curve job traces; never more jobs than replicates.
 CURVE_SHARDS = [

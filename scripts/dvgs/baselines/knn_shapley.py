@@ -5,7 +5,8 @@ For one target sample with the source sorted by distance, x_1 the nearest of n:
     s_n = 1[y_n = y] min(K, n) / (K n),   s_i = s_(i+1) + (1[y_i = y] - 1[y_(i+1) = y]) / K · min(K, i) / i
 
 and v_i is the mean over the target. Cost: one sort for each target sample, no training. Caveats: it values samples for
-a KNN classifier on these features, which is no good where Euclidean distance is none (raw pixels); classes only.
+a KNN classifier on these features, which is no good where Euclidean distance is none (raw pixels); classes only. Which
+of equally near samples comes first, as among one-hot features, is left to the rounding of distances.
 """
 
 import torch

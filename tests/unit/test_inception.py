@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dvgs import embedding
+from dvgs import inception
 
 
 class Network(torch.nn.Module):
@@ -28,26 +28,26 @@ def torchvision(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torchvision.models", models)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
-    return tmp_path / "checkpoints" / embedding.WEIGHTS
+    return tmp_path / "checkpoints" / inception.WEIGHTS
 
 
 def test_without_torchvision_the_log_says_pixels(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with caplog.at_level(logging.INFO, "dvgs"):
-        assert embedding.find_inception() is None
+        assert inception.find_inception() is None
     assert "pixels and a convolutional classifier, for torchvision is not installed" in caplog.text
 
 
 def test_without_weights_the_log_names_them(torchvision, caplog):
     with caplog.at_level(logging.INFO, "dvgs"):
-        assert embedding.find_inception() is None
+        assert inception.find_inception() is None
     assert f"pixels and a convolutional classifier, for there is no {torchvision}" in caplog.text
 
 
 def test_embedding_is_what_the_last_layer_is_given(torchvision, caplog, rng):
     torch.save(Network().state_dict(), torchvision)
     with caplog.at_level(logging.INFO, "dvgs"):
-        model = embedding.find_inception()
+        model = inception.find_inception()
     assert "an Inception-v3 embedding" in caplog.text
     images = rng.uniform(-1, 1, (3, 3, 1, 1)).astype(np.float32) * np.ones((1, 1, 32, 32), np.float32)
-    assert np.allclose(embedding.embed(model, images, torch.device("cpu")), images[:, :, 0, 0], atol=1e-6)
+    assert np.allclose(inception.embed(model, images, torch.device("cpu")), images[:, :, 0, 0], atol=1e-6)
