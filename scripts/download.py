@@ -1,6 +1,6 @@
 """Download a file of the release, or the rest of it."""
 
-from dvgs.download import download
+from dvgs.transfer import download
 from dvgs.jobs import job
 
 if __name__ == "__main__":

@@ -58,16 +58,15 @@ if KIND == "level4":
             "../../scripts/collapse.py"
 
 
-# All targets in one job: it needs no GPU, and much of its time is the compilation of UMAP.
 rule embed:
     input:
-        latents=expand(rules.clean.output.latent, target=TARGETS),
+        latent=rules.clean.output.latent,
     output:
-        cleaned=expand(f"{RESULTS}/{{target}}/cleaned.h5ad", target=TARGETS),
+        cleaned=f"{RESULTS}/{{target}}/cleaned.h5ad",
     log:
-        f"{LOGS}/embed.log",
+        f"{LOGS}/embed-{{target}}.log",
     benchmark:
-        f"{BENCHMARKS}/embed.tsv"
+        f"{BENCHMARKS}/embed-{{target}}.tsv"
     conda:
         "../../envs/dvgs.yaml"
     threads: 1
@@ -75,7 +74,6 @@ rule embed:
         mem_mb=memory(2500, 0.5),
         runtime=foreseen("embed"),
     params:
-        targets=TARGETS,
         seed=config["seed"],
     script:
         "../../scripts/embed.py"
