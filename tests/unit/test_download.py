@@ -18,8 +18,8 @@ from conftest import ROOT
 from web_server import web_server
 
 from dvgs import transfer as room
-from dvgs.transfer import download
 from dvgs.errors import InputError
+from dvgs.transfer import download
 
 BODY = bytes(range(256)) * 1200  # several blocks
 CUT = {"cut": 0}
