@@ -1,4 +1,4 @@
-"""Value every profile by every baseline."""
+"""Value every profile by every baseline, for all targets."""
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,10 @@ def trained(path):
         return trajectory.model
 
 
-def main(input, output, wildcards, seed):
-    apc, split = pd.read_parquet(input.apc)["apc"].to_numpy(), pd.read_parquet(input.split)
-    profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
-    models = [(valued_rows(split, draw), trained(input[draw])) for draw in ("first", "second")]
+def value(target, signatures, apc, split, scaling, first, second, seed):
+    """A DataFrame `profile_id` and a column for each of METHODS."""
+    profiles = Profiles(signatures, scaling)
+    models = [(valued_rows(split, draw), trained(path)) for draw, path in (("first", first), ("second", second))]
 
     def reconstruction(rows, x):
         found = np.empty_like(x)
@@ -35,11 +35,18 @@ def main(input, output, wildcards, seed):
 
     table = {"profile_id": split["profile_id"]}
     for name, method in METHODS.items():
-        rng = generator(seed, "baseline", name, wildcards.target)
-        table[name] = method(Evidence(apc, profiles.blocks, reconstruction, rng))
-    write_parquet(output.baselines, pd.DataFrame(table))
+        table[name] = method(Evidence(apc, profiles.blocks, reconstruction, generator(seed, "baseline", name, target)))
+    return pd.DataFrame(table)
+
+
+def main(input, output, targets, seed):
+    apc = pd.read_parquet(input.apc)["apc"].to_numpy()
+    paths = input.splits, input.scalings, input.firsts, input.seconds, output.baselines
+    for target, split, scaling, first, second, path in zip(targets, *paths, strict=True):
+        tables = pd.read_parquet(split), pd.read_parquet(scaling)
+        write_parquet(path, value(target, input.signatures, apc, *tables, first, second, seed))
 
 
 if __name__ == "__main__":
     with job(snakemake):
-        main(snakemake.input, snakemake.output, snakemake.wildcards, **snakemake.params)
+        main(snakemake.input, snakemake.output, **snakemake.params)

@@ -29,7 +29,7 @@ UPDATE_BYTES = 28  # that Adam reads and writes for a number
 STAGES = ("ingest", "compute_apc", "draw_split", "train_trajectory", "score_shard", "gather_values", "value_baselines",
           "trace_curve", "gather_curves", "compare_drug_targets", "correlate", "clean", "embed",
           "write_report")  # fmt: skip
-ONCE = ("ingest", "compute_apc", "write_report")  # all other stages once for every target
+ONCE = ("ingest", "compute_apc", "value_baselines", "embed", "write_report")  # all other stages once for every target
 ON_GPU = ("train_trajectory", "score_shard", "trace_curve", "compare_drug_targets", "clean")
 DIVIDED = ("trained", "scored", "updated")  # kinds of work that threads share, or that a GPU does
 THREAD = 0.5  # of the first thread's speed each further one is taken to add: assumed, and cautious
@@ -72,9 +72,11 @@ def work(stage, config, profiles, genes, gigabytes, target=None):
     if stage == "correlate":
         return counted | {"resampled": profiles * config["statistics"]["bootstrap"] / 1e9}
     if stage == "embed":
-        return counted | {"laid_out": min(profiles, LAID_OUT) / 1e6}
+        return counted | {"laid_out": n_targets * min(profiles, LAID_OUT) / 1e6}
     if stage in ("gather_values", "write_report"):
         return counted
+    if stage == "value_baselines":
+        return {"read": n_targets * gigabytes}
     return {} if stage == "gather_curves" else read
 
 

@@ -9,7 +9,7 @@ from embed import lay_out
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_three_profiles_are_too_few_for_a_picture(rng, n):
-    assert np.isnan(lay_out(rng.normal(size=(n, 3)).astype(np.float32), rng, 1)).all()
+    assert np.isnan(lay_out(rng.normal(size=(n, 3)).astype(np.float32), rng, 1, "general")).all()
     umap = pd.DataFrame({"x": [], "y": [], "value": [], "cell_iname": []})
     assert umap_figure(umap, "cosine").axes
 
@@ -22,6 +22,6 @@ def test_many_profiles_are_laid_out_by_a_sample(rng, monkeypatch):
     monkeypatch.setattr(sc.tl, "umap", umap)  # takes long; beyond 8,192 scanpy finds neighbours another way
     monkeypatch.setattr("embed.LAID_OUT", 9000)
     latent = rng.normal(size=(9500, 3)).astype(np.float32)
-    found = lay_out(latent, rng, 1)
+    found = lay_out(latent, rng, 1, "general")
     laid_out = ~np.isnan(found).any(axis=1)
     assert laid_out.sum() == 9000 and np.array_equal(found[laid_out], latent[laid_out, :2])

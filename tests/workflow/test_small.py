@@ -161,13 +161,6 @@ def test_second_run_finds_nothing_to_do(snakemake, small):
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_a_target_added_later_leaves_the_others_as_they_are(snakemake, small):
-    more = {"targets": SMALL["targets"] | {"more": {"target_size": 20, "test_size": 10}}}
-    done = snakemake(small, SMALL | more, "--dry-run")
-    assert done.returncode == 0 and "target=more" in done.stdout + done.stderr
-    assert "target=general" not in done.stdout + done.stderr and "target=high_apc" not in done.stdout + done.stderr
-
-
 def test_nothing_before_evaluation_reads_the_truth(snakemake, small):
     plan = snakemake(small, SMALL, "--dry-run", "--forceall").stdout
     jobs = re.findall(r"rule (\w+):\n    input: (.*)", plan)

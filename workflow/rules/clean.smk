@@ -58,15 +58,16 @@ if KIND == "level4":
             "../../scripts/collapse.py"
 
 
+# All targets in one job: it needs no GPU, and much of its time is the compilation of UMAP.
 rule embed:
     input:
-        latent=rules.clean.output.latent,
+        latents=expand(rules.clean.output.latent, target=TARGETS),
     output:
-        cleaned=f"{RESULTS}/{{target}}/cleaned.h5ad",
+        cleaned=expand(f"{RESULTS}/{{target}}/cleaned.h5ad", target=TARGETS),
     log:
-        f"{LOGS}/embed-{{target}}.log",
+        f"{LOGS}/embed.log",
     benchmark:
-        f"{BENCHMARKS}/embed-{{target}}.tsv"
+        f"{BENCHMARKS}/embed.tsv"
     conda:
         "../../envs/dvgs.yaml"
     threads: 1
@@ -74,6 +75,7 @@ rule embed:
         mem_mb=memory(2500, 0.5),
         runtime=foreseen("embed"),
     params:
+        targets=TARGETS,
         seed=config["seed"],
     script:
         "../../scripts/embed.py"

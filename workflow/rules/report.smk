@@ -75,7 +75,7 @@ rule write_report:
         curves=expand(rules.gather_curves.output.curves, target=TARGETS),
         correlations=expand(rules.correlate.output.correlations, target=TARGETS),
         decisions=expand(rules.clean.output.decision, target=TARGETS),
-        cleaned=expand(rules.embed.output.cleaned, target=TARGETS),
+        cleaned=rules.embed.output.cleaned,
         dropped=expand(rules.clean.output.dropped, target=TARGETS),
         truth=(
             expand(rules.evaluate_truth.output.truth, target=TARGETS)

@@ -84,16 +84,16 @@ rule value_baselines:
     input:
         signatures=rules.ingest.output.signatures,
         apc=rules.compute_apc.output.apc,
-        split=rules.draw_split.output.split,
-        scaling=rules.draw_split.output.scaling,
-        first=rules.train_trajectory.output.first,
-        second=rules.train_trajectory.output.second,
+        splits=expand(rules.draw_split.output.split, target=TARGETS),
+        scalings=expand(rules.draw_split.output.scaling, target=TARGETS),
+        firsts=expand(rules.train_trajectory.output.first, target=TARGETS),
+        seconds=expand(rules.train_trajectory.output.second, target=TARGETS),
     output:
-        baselines=BASELINES,
+        baselines=expand(BASELINES, target=TARGETS),
     log:
-        f"{LOGS}/value_baselines-{{target}}.log",
+        f"{LOGS}/value_baselines.log",
     benchmark:
-        f"{BENCHMARKS}/value_baselines-{{target}}.tsv"
+        f"{BENCHMARKS}/value_baselines.tsv"
     conda:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
@@ -101,6 +101,7 @@ rule value_baselines:
         mem_mb=memory(2500, 0.2),
         runtime=foreseen("value_baselines"),
     params:
+        targets=TARGETS,
         seed=config["seed"],
     script:
         "../../scripts/value_baselines.py"
