@@ -119,31 +119,20 @@ def test_schema_knows_the_settings_of_every_method():
 
 
 def test_presets():
-    quick, full, l1000 = (
-        read_studies(ROOT / "config/studies.yaml", p, SCHEMA) for p in ("quick", "full", "full_l1000")
-    )
-    for studies, n in ((quick, 2), (full, 5), (l1000, 5)):
-        assert {study["replicates"] for study in studies.values()} == {n}
+    file = ROOT / "config/studies.yaml"
+    presets = {name: read_studies(file, name, SCHEMA) for name in yaml.safe_load(file.read_text())["presets"]}
+    for name, studies in presets.items():
+        assert {study["replicates"] for study in studies.values()} == {2 if name == "quick" else 5}
         assert all({"dvgs", "random"} <= study["methods"].keys() for study in studies.values())
+    quick, full, l1000, ranks = (presets[name] for name in ("quick", "full", "l1000", "ranks"))
     assert "cifar10_autoencoder" not in quick
     assert (full["blog_labels"]["source"], full["blog_labels"]["target"]) == (1000, 400)
-    assert l1000["l1000_denoise"]["source"] == 10000 and l1000["l1000_denoise"]["task"] == "denoise"
+    assert l1000["l1000_denoise"]["task"] == "denoise"
     assert not {study["data"] for study in [*quick.values(), *full.values()]} & {"l1000"}  # the demo has too few
     ten = {name: {"restarts": 10} for name in ("dvgs", "final_loss")}
     assert full["adult_noise"]["methods"] == full["adult_labels"]["methods"] | ten
-
-
-TWO_CORES = ROOT / "config/studies_two_cores.yaml"
-
-
-@pytest.mark.parametrize("preset", yaml.safe_load(TWO_CORES.read_text())["presets"])
-def test_presets_for_two_cores_take_less_than_the_published(preset):
-    full, l1000 = (read_studies(ROOT / "config/studies.yaml", p, SCHEMA) for p in ("full", "full_l1000"))
-    full |= l1000
-    for name, study in read_studies(TWO_CORES, preset, SCHEMA).items():
-        assert (study["data"], study["task"]) == (full[name]["data"], full[name]["task"])
-        assert study["corruption"] == full[name]["corruption"] and study["source"] <= full[name]["source"]
-        assert {"dvgs", "random"} <= study["methods"].keys()
+    for name, study in ranks.items():  # the same draws and settings, but for the ranks
+        assert study["scaling"] == "ranks" and study["methods"].items() <= full[name]["methods"].items()
 
 
 NOISE = {"corruption": {"noise_sd": 1}}
