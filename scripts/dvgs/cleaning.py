@@ -46,6 +46,8 @@ def cut(values, calibration, similarity, quantile):
     first = float(np.quantile(value[source], quantile))
     second = float(np.quantile(calibration[similarity], quantile))
     kept = (value >= np.where(source, first, second)) | (quantile == 0)
+    if not kept.any():
+        raise InputError("config", "clean.cutoff", f"nothing is left at {quantile}", "choose a smaller quantile")
     return kept, (first, second)
 
 

@@ -107,6 +107,8 @@ def test_each_trajectory_is_cut_at_the_sources_quantile_along_it():
     kept, thresholds = cut(values, calibration, "cosine", 0.5)
     assert thresholds == pytest.approx((0.25, 2.0)) and kept.tolist() == [False, False, True, True, False, True]
     assert cut(values, calibration + 9, "cosine", 0)[0].all()
+    with pytest.raises(InputError, match="nothing is left"):
+        cut(values.assign(cosine=np.nan), calibration, "cosine", 0.5)
 
 
 def test_stability_compares_the_same_profiles():
