@@ -52,8 +52,6 @@ def select_genes(matrix, genes_table, choice):
     else:
         wanted = _read_list(choice)
         absent = sorted(set(wanted) - set(matrix.gene_ids))
-        if not wanted:
-            raise InputError(choice, "select.genes", "there is no gene in it", "give one gene id a line")
         if absent:
             raise InputError(
                 choice,
@@ -87,7 +85,7 @@ def _landmarks(genes_table, matrix):
 def _read_list(path):
     try:
         with open(path, encoding="utf-8-sig") as file:
-            return list(dict.fromkeys(line.strip() for line in file if line.strip()))
+            genes = list(dict.fromkeys(line.strip() for line in file if line.strip()))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             path,
@@ -95,6 +93,9 @@ def _read_list(path):
             f"cannot be read ({error})",
             'give "landmark", "all" or the path of a UTF-8 file with one gene id a line',
         ) from error
+    if not genes:
+        raise InputError(path, "select.genes", "there is no gene in it", "give one gene id a line")
+    return genes
 
 
 def select_profiles(table, matrix_ids, pert_types, qc_pass):
