@@ -85,14 +85,14 @@ def run_value(options):
         model = make_autoencoder(target[0].shape[1], options.hidden, options.latent, options.seed)
         loss = reconstruction_loss
     else:
-        if absent := {*source[1].tolist()} - {*target[1].tolist()}:
+        classes = {*target[1].tolist()}
+        if absent := {*source[1].tolist()} - classes:
             problem = f"class {min(absent)} of the source is absent from the target"
             raise InputError(options.data, "classes", problem, "add samples of it to the target, or leave it out")
-        n_classes = 1 + int(target[1].max())
-        if n_classes > len({*target[1].tolist()}):
-            problem = f"{len({*target[1].tolist()})} classes have numbers up to {n_classes - 1}"
+        if max(classes) >= len(classes):
+            problem = f"{len(classes)} classes have numbers up to {max(classes)}"
             raise InputError(options.data, "classes", problem, "number the classes from 0 without gaps")
-        model = make_classifier(target[0].shape[1], options.hidden, n_classes, options.seed)
+        model = make_classifier(target[0].shape[1], options.hidden, len(classes), options.seed)
         loss = torch.nn.CrossEntropyLoss(reduction="none")
     work = options.output.with_name(f".{options.output.name}.work")
     settings = ("epochs", "restarts", "lr", "batch_size", "every", "stable", "seed", "device", "precision")
