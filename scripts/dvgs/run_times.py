@@ -9,10 +9,12 @@ REFERENCE = "dvgs"
 
 
 def compare(detection, seconds):
-    """DataFrame `study, method, n, seconds, auroc, auroc_low, auroc_high, ratio, ratio_low, ratio_high`, by replicates.
+    """Methods over their n replicates: AUROC, seconds, and the ratio of seconds to those of DVGS.
 
+    DataFrame `study, method, n, auroc, auroc_low, auroc_high, n_seconds, seconds, ratio, ratio_low, ratio_high`.
     detection, seconds: the tables of the studies, with a column `study`. Seconds are geometric means, as are ratios
-    of them to those of DVGS in the same replicate; intervals are 95 % by a t distribution.
+    of them to those of DVGS in the same replicate, both over the n_seconds replicates of which they are known;
+    intervals are 95 % by a t distribution.
     """
     keys = ["study", "method", "replicate"]
     table = detection[[*keys, "auroc"]].merge(seconds[[*keys, "seconds"]], on=keys, validate="one_to_one")
@@ -22,7 +24,7 @@ def compare(detection, seconds):
     table["seconds"] = np.log(table["seconds"])
     long = over_replicates(table, ["study", "method"], ["auroc", "seconds", "ratio"]).set_index(["study", "method"])
     auroc, time, ratio = (long[long["measure"] == name] for name in ("auroc", "seconds", "ratio"))
-    found = {"n": auroc["n"], "seconds": np.exp(time["mean"])}
-    found |= {"auroc": auroc["mean"], "auroc_low": auroc["low"], "auroc_high": auroc["high"]}
+    found = {"n": auroc["n"], "auroc": auroc["mean"], "auroc_low": auroc["low"], "auroc_high": auroc["high"]}
+    found |= {"n_seconds": time["n"], "seconds": np.exp(time["mean"])}
     found |= {"ratio": np.exp(ratio["mean"]), "ratio_low": np.exp(ratio["low"]), "ratio_high": np.exp(ratio["high"])}
     return pd.DataFrame(found).reset_index()

@@ -136,6 +136,7 @@ def test_run_times_by_hand():
     table.loc[len(table) - 1, "seconds"] = np.nan  # of a run that was killed and went on
     missing = compare(table.drop(columns="seconds"), table.drop(columns="auroc")).set_index("method")
     assert missing["seconds"].tolist() == pytest.approx([4, 8]) and missing["ratio"].tolist() == pytest.approx([1, 4])
+    assert missing["n"].tolist() == [2, 2] and missing["n_seconds"].tolist() == [2, 1]
     assert found["ratio"].tolist() == pytest.approx([1, 8]) and found["auroc"].tolist() == pytest.approx([0.85, 0.7])
     assert found.loc["dvrl", "ratio_low"] < 8 < found.loc["dvrl", "ratio_high"]
     without = table[table["method"] == "dvrl"]
