@@ -26,9 +26,10 @@ def write_blog(folder, rng):
     """Posts with 280 numbers, of which the first twenty are larger where there are comments."""
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "BlogFeedback.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("blogData_train", "blogData_test-2012.02.01.00_00", "blogData_test-2012.03.31.01_00"):
-            comments = rng.poisson(0.5, 1500)
-            numbers = rng.exponential(size=(1500, 280))
+        days = [f"blogData_test-2012.02.{k:02}.00_00" for k in range(60)]
+        for name, n in [("blogData_train", 1500), *zip(days, [50] * 60, strict=True)]:
+            comments = rng.poisson(0.5, n)
+            numbers = rng.exponential(size=(n, 280))
             numbers[:, :20] += (comments > 0)[:, None]
             rows = np.column_stack([numbers.round(3), comments])
             archive.writestr(f"{name}.csv", "".join(",".join(map(str, row)) + "\n" for row in rows.tolist()))

@@ -1,9 +1,11 @@
 """Images as the 2,048 numbers before the last layer of Inception-v3, where torchvision and its weights are at hand."""
 
+import pickle
 from pathlib import Path
 
 import torch
 
+from dvgs.errors import InputError
 from dvgs.jobs import Progress, logger
 
 WEIGHTS = "inception_v3_google-0cc3c7bd.pth"  # torchvision's, trained on ImageNet
@@ -11,7 +13,10 @@ BLOCK = 64
 
 
 def find_inception():
-    """The model without its last layer, in evaluation mode, or None, and the log says why."""
+    """The model without its last layer, in evaluation mode, or None, and the log says why.
+
+    Raises InputError for a file of weights that are not its own.
+    """
     try:
         from torchvision.models import inception_v3
     except ImportError:
@@ -22,7 +27,11 @@ def find_inception():
         logger.info("pixels and a convolutional classifier, for there is no %s", path)
         return None
     model = inception_v3(weights=None, init_weights=False)  # without the transform: our pixels are in [-1, 1] already
-    model.load_state_dict(torch.load(path, weights_only=True))
+    try:
+        model.load_state_dict(torch.load(path, weights_only=True))
+    except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        problem = f"not the weights of Inception-v3 ({' '.join(str(error).split())[:200]})"
+        raise InputError(path, "studies.features", problem, "get the file anew, or say pixels") from None
     model.fc = torch.nn.Identity()
     logger.info("an Inception-v3 embedding and a multilayer perceptron")
     return model.eval()

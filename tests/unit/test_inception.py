@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dvgs import inception
+from dvgs.errors import InputError
 
 
 class Network(torch.nn.Module):
@@ -42,6 +43,17 @@ def test_without_weights_the_log_names_them(torchvision, caplog):
     with caplog.at_level(logging.INFO, "dvgs"):
         assert inception.find_inception() is None
     assert f"pixels and a convolutional classifier, for there is no {torchvision}" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "empty", "text"])
+def test_other_weights_are_told_in_one_line(torchvision, damage):
+    torch.save(Network().state_dict() if damage == "cut" else {"a": torch.zeros(3)}, torchvision)
+    content = torchvision.read_bytes()
+    cut = {"cut": content[: len(content) // 2], "other": content, "empty": b"", "text": b"not found\n"}
+    torchvision.write_bytes(cut[damage])
+    with pytest.raises(InputError, match=r"studies\.features: not the weights of Inception-v3") as error:
+        inception.find_inception()
+    assert "\n" not in str(error.value)
 
 
 def test_embedding_is_what_the_last_layer_is_given(torchvision, caplog, rng):

@@ -22,8 +22,8 @@ def write_adult(folder):
 
 
 def write_blog(folder):
-    days = ("2012.03.31.01_00", [[7.0] * 280 + [0]]), ("2012.02.01.00_00", [[5.0] * 280 + [3]])
-    tables = {"blogData_train": [[*range(280), 0], [0.5] * 280 + [12]]} | {f"blogData_test-{d}": t for d, t in days}
+    tables = {"blogData_train": [[*range(280), 0], [0.5] * 280 + [12]]}
+    tables |= {f"blogData_test-2012.02.01.{k:02}": [[float(k)] * 280 + [k % 3]] for k in reversed(range(60))}
     with zipfile.ZipFile(folder / "BlogFeedback.zip", "w") as archive:
         for name, rows in tables.items():
             archive.writestr(f"{name}.csv", "".join(",".join(map(str, row)) + "\n" for row in rows))
@@ -60,7 +60,8 @@ def test_blog(tmp_path):
     write_blog(tmp_path)
     data = read_public_data("blog", tmp_path)
     assert data.train[0].shape == (2, 280) and data.train[1].tolist() == [0, 1]
-    assert data.test[0][:, 0].tolist() == [5, 7] and data.test[1].tolist() == [1, 0]  # days in their order
+    assert data.test[0][:, 0].tolist() == [*range(60)]  # days in their order
+    assert data.test[1].tolist() == [0, 1, 1] * 20
 
 
 def test_cifar10(tmp_path):
@@ -125,17 +126,19 @@ def test_adult_in_another_form(tmp_path, label, age):
         read_public_data("adult", tmp_path)
 
 
-def test_blog_without_its_tests(tmp_path):
+def test_blog_without_all_of_its_tests(tmp_path):
     with zipfile.ZipFile(tmp_path / "BlogFeedback.zip", "w") as archive:
         archive.writestr("blogData_train.csv", "1,2,3\n")
-    with pytest.raises(InputError, match="lacks blogData_test"):
+        archive.writestr("blogData_test-2012.02.01.00_00.csv", "1,2,3\n")
+    with pytest.raises(InputError, match=r"1 files blogData_test-.*, not 60"):
         read_public_data("blog", tmp_path)
 
 
 def test_blog_with_other_columns(tmp_path):
     with zipfile.ZipFile(tmp_path / "BlogFeedback.zip", "w") as archive:
         archive.writestr("blogData_train.csv", "1,2,3\n")
-        archive.writestr("blogData_test-2012.02.01.00_00.csv", "1,2,3\n")
+        for k in range(60):
+            archive.writestr(f"blogData_test-2012.02.{k:02}.csv", "1,2,3\n")
     with pytest.raises(InputError, match="not 281 numbers"):
         read_public_data("blog", tmp_path)
 
@@ -144,6 +147,12 @@ def test_blog_with_other_columns(tmp_path):
 def test_cifar10_with_other_records(tmp_path, content):
     write_cifar10(tmp_path, **{"data_batch_3.bin": content})
     with pytest.raises(InputError, match=r"data_batch_3\.bin"):
+        read_public_data("cifar10", tmp_path)
+
+
+def test_cifar10_without_a_batch(tmp_path, rng):
+    write_cifar10(tmp_path, **{"data_batch_4.bin": images(rng, [1])})
+    with pytest.raises(InputError, match=r"it lacks data_batch_3\.bin"):
         read_public_data("cifar10", tmp_path)
 
 

@@ -19,7 +19,7 @@ FILES = {
         "sha256": "1ba74e5ad920f7cd037502b2968581cc695146a226a73eff52fe8ad875ed4bcf",
     },
 }
-TRAIN = "blogData_train.csv"
+TRAIN, DAYS = "blogData_train.csv", 60
 N_FEATURES = 280
 
 
@@ -29,9 +29,10 @@ def read(folder):
     try:
         with zipfile.ZipFile(path) as archive:
             days = sorted(name for name in archive.namelist() if name.startswith("blogData_test-"))
-            if TRAIN not in archive.namelist() or not days:
-                problem = f"it lacks {TRAIN if days else 'blogData_test-*.csv'}"
-                raise InputError(path, "blog", problem, "get it anew")
+            if TRAIN not in archive.namelist():
+                raise InputError(path, "blog", f"it lacks {TRAIN}", "get it anew")
+            if len(days) != DAYS:
+                raise InputError(path, "blog", f"{len(days)} files blogData_test-*.csv, not {DAYS}", "get it anew")
             train = _read_rows(archive, path, TRAIN)
             test = np.concatenate([_read_rows(archive, path, day) for day in days])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

@@ -42,6 +42,9 @@ def read(folder):
     for kind, found in batches.items():
         if not found:
             raise InputError(path, "cifar10", f"it lacks {kind}*.bin", "get the binary version of the archive")
+    numbered = {f"data_batch_{k}.bin" for k in range(1, 1 + len(batches["data_batch"]))}
+    if lacking := numbered - {name for name, _ in batches["data_batch"]}:
+        raise InputError(path, "cifar10", f"it lacks {min(lacking)}", "get it anew")
     train, test = (
         np.concatenate([records for _, records in sorted(found, key=lambda batch: batch[0])])
         for found in batches.values()
