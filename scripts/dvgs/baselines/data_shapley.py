@@ -5,11 +5,12 @@
 V(S) is the score on the target of a model trained on S, for the empty S that of the untrained model. Once V stays
 within a tolerance of V(N) for more than `patience` samples, the rest of the permutation counts nothing.
 
-The standard error is that of the mean over permutations. Caveats: thousands of trainings for each permutation; the
-truncation is a bias that the standard error does not see; all trainings share one start, so values are those for that
-start; V(N) is of one order of the samples, and each permutation ends with another. Published settings: 200 full-batch
-steps of Adam at 1e-4, tolerance 3 % of V(N), patience 5, 200 to 1,000 permutations, ended when the last five Spearman
-correlations of consecutive running means average more than .999.
+The standard error is that of the mean over permutations. Caveats: up to as many trainings for each permutation as
+there are samples; the truncation is a bias that the standard error does not see; all trainings share one start, so
+values are those for that start; V(N) is of one order of the samples, and each permutation ends with another.
+
+Published settings: 200 full-batch steps of Adam at 1e-4, tolerance 3 % of V(N), patience 5, 200 to 1,000 permutations,
+ended when the last five Spearman correlations of consecutive running means average more than .999.
 
 Several permutations go through their positions side by side, so that coalitions of one size are trained together;
 which are counted is decided in their order, so that this changes nothing.
@@ -41,6 +42,8 @@ def value(
     left = max(min(least, most) - len(contributions), 0) * task.n
     half = max(task.n // 2, 1)  # of the samples are in a coalition in the mean
     check_hours(task, "data_shapley", left, steps=steps, batch_size=half, together=size)
+    if most > least:
+        logger.info("data_shapley: up to %.2g times as long if values settle late", most / least)
     x, y = task.target
     nothing = task.score(task.start(), x, y)
     everything = utilities(task, [np.arange(task.n)], **training)[0]

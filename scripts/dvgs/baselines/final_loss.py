@@ -2,8 +2,8 @@
 
     v_i = -mean over starts of L(f_θ(x_i), y_i),   θ after training on the target
 
-The cheapest detector of wrong labels there is, and the rival that every other has to beat. Caveat: hard samples have
-a large loss as well, and for autoencoders it follows the norm of x. The models are in evaluation mode.
+The first thing to try on wrong labels, and the rival that every other has to beat. Caveat: hard samples have a large
+loss as well, and for autoencoders it follows the norm of x. The models are in evaluation mode.
 """
 
 from dvgs.training import predict

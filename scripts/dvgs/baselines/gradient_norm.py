@@ -1,4 +1,4 @@
-"""Gradient norm: how far a sample would move a model of the target (GraNd; Paul, Ganguli and Dziugaite 2021).
+"""Gradient norm: how far a sample would move a model of the target (GraNd; Paul et al. 2021, arXiv 2107.07075).
 
     v_i = -‖∇_θ L(f_θ(x_i), y_i)‖,   θ after training on the target
 

@@ -1,9 +1,10 @@
-"""Profile norm: the obvious rival, which needs no model (strength of a signature; Subramanian et al. 2017, Cell 171).
+"""Profile norm: the obvious rival, which needs no model.
 
     v_i = -‖x_i‖
 
-Additive noise makes z-scored profiles longer, so a short profile counts as good. Caveat: a strong
-perturbation makes them longer too, so on clean data this drops the strongest signatures first.
+Additive noise makes z-scored profiles longer, so a short profile counts as good. Caveat: a strong perturbation makes
+them longer too, so on clean data this drops the strongest signatures first. Related to the strength of a signature,
+which counts the genes with |z| of 2 or more (Subramanian et al. 2017, Cell 171).
 """
 
 import numpy as np

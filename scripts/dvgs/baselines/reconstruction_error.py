@@ -2,7 +2,7 @@
 
     v_i = -‖x_i - f(x_i)‖² / genes, f trained on the target without x_i
 
-Caveat: a short profile has a small error whatever it is, so this follows the profile norm closely.
+Caveat: a short profile has a small error whatever it is, so this follows the profile norm.
 """
 
 import numpy as np
