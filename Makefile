@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test test-slurm bench rates rehearse lint docs lock clean
+.PHONY: demo test test-slurm bench rates rehearse lint docs lock
 
 demo: .venv/workflow
 	$(BIN)/snakemake --cores $(CORES) --scheduler greedy --prioritize embed --quiet rules host
@@ -62,6 +62,3 @@ lock:
 	  echo '-r requirements.lock'; \
 	  .lock/bin/pip freeze | sed 's/+cpu//' | grep -vxFf envs/requirements.lock; } > envs/requirements-dev.lock
 	rm -rf .lock
-
-clean:
-	rm -rf results resources logs benchmarks .snakemake
