@@ -262,9 +262,9 @@ def number(value, digits=3):
     return f"{value:.{digits}f}" if value is not None and np.isfinite(value) else "n/a"
 
 
-def interval(row, name, digits=3):
+def interval(row, name):
     """An estimate with its 95 % interval, from the columns `name, name_low, name_high`."""
-    estimate, low, high = (number(row[f"{name}{end}"], digits) for end in ("", "_low", "_high"))
+    estimate, low, high = (number(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
     return f"{estimate} [{low}, {high}]"
 
 

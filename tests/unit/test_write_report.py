@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from dvgs.compendium import read_ledger
 from dvgs.files import write_csv
@@ -15,5 +16,8 @@ def test_ids_may_look_like_missing_values_or_break_a_line(tmp_path):
     write_csv(tmp_path / "dropped.tsv", dropped, sep="\t")
     write_csv(tmp_path / "ledger.tsv", pd.DataFrame({"profile_id": ["nan"], "reason": ["any"]}), sep="\t")
     found = SimpleNamespace(cleaned=[tmp_path / "cleaned.h5ad"], dropped=[tmp_path / "dropped.tsv"])
-    check_accounts(found, 8, read_ledger(tmp_path / "ledger.tsv"), ["general"])
+    ledger = read_ledger(tmp_path / "ledger.tsv")
+    check_accounts(found, 8, ledger, ["general"])
+    with pytest.raises(AssertionError, match="general: of 9 profiles 1 left out, 6 dropped, 1 cleaned"):
+        check_accounts(found, 9, ledger, ["general"])
     assert read_ledger(tmp_path / "dropped.tsv")["profile_id"].tolist()[3:] == ["b c", "d\ne", "f\tg"]
