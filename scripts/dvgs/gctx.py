@@ -32,9 +32,6 @@ def gctx_files(folder):
 class GctxFile(Matrix):
     """An open GCTX file (see Matrix); contiguous, chunked or compressed."""
 
-    def __init__(self, path, field="gctx"):
-        super().__init__(path, field)
-
     def _open(self):
         if not self.path.is_file():
             raise self.error("not a file", "give the path of a GCTX file")

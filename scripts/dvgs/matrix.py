@@ -17,13 +17,13 @@ class Matrix:
     """An open matrix of profiles x genes; a context manager.
 
     Attributes: `path`, `profile_ids`, `gene_ids` (object arrays of str, in file order), `shape` (n profiles, n genes).
-    A kind of file fills in `_open`, `_read`, `metadata` and `close`. Raises InputError for a file that is missing,
-    that is not what it should be, or that repeats an id.
+    A kind of file fills in `_open`, `_read`, `metadata` and `close`. field: the key of the config that names the file,
+    for errors. Raises InputError for a file that is missing, that is not what it should be, or that repeats an id.
     """
 
     multiple = 1  # rows that are stored, and so best read, together
 
-    def __init__(self, path, field):
+    def __init__(self, path, field="matrix"):
         self.path, self._field = Path(path), field
         if not self.path.exists():
             raise self.error("no such file", "correct the path")

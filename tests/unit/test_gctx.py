@@ -177,7 +177,7 @@ def test_a_damaged_chunk_gets_one_line(tmp_path, rng):
     with open(path, "r+b") as file:
         file.seek(place)
         file.write(bytes(size))
-    with pytest.raises(InputError, match=r"x.gctx: gctx: it is damaged \(.*\); fetch or copy the file again"):
+    with pytest.raises(InputError, match=r"x.gctx: matrix: it is damaged \(.*\); fetch or copy the file again"):
         read(path, [0, 1])
 
 
