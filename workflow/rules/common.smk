@@ -68,7 +68,7 @@ def memory(base, factor=1, of=None):
 
 def minutes(base):
     """runtime: so much, more with every attempt."""
-    return lambda wildcards, attempt: base * attempt
+    return lambda wildcards, attempt: ceil(base * attempt)
 
 
 def foreseen(stage):

@@ -21,12 +21,8 @@ if SIMULATED:
             "../../envs/dvgs.yaml"
         threads: 1
         resources:
-            mem_mb=lambda wildcards, attempt: int(
-                (1000 + 0.1 * config["simulation"]["n_signatures"]) * attempt
-            ),
-            runtime=lambda wildcards, attempt: ceil(
-                (10 + config["simulation"]["n_signatures"] / 1000) * attempt
-            ),
+            mem_mb=memory(1000 + 0.1 * config["simulation"]["n_signatures"]),
+            runtime=minutes(10 + config["simulation"]["n_signatures"] / 1000),
         params:
             simulation=config["simulation"],
             seed=config["seed"],

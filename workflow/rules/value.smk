@@ -124,9 +124,7 @@ rule value_by_method:
     threads: config["threads"]
     resources:
         mem_mb=memory(3000, 3),
-        runtime=lambda wildcards, attempt: int(
-            (15 + 60 * config["most_hours"]) * attempt
-        ),
+        runtime=minutes(15 + 60 * config["most_hours"]),
     params:
         model=config["model"],
         most_hours=config["most_hours"],
