@@ -18,9 +18,19 @@ class Mish(nn.Mish):
         return _Mish.apply(x)[0] if x.device.type == "cpu" else F.mish(x)
 
 
-class _Mish(torch.autograd.Function):
+class OnceDifferentiable(torch.autograd.Function):
+    """A function whose forward returns its value and, behind it, the one tensor that its backward needs."""
+
     generate_vmap_rule = True
 
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)  # no zeros for what cannot be differentiated
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+
+class _Mish(OnceDifferentiable):
     @staticmethod
     def forward(x):
         wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
@@ -32,12 +42,6 @@ class _Mish(torch.autograd.Function):
         t = n.mul_(inverse)
         slope = torch.addcmul(t, inner.mul_(low), inverse.mul_(inverse), value=4)
         return t.mul_(wide).to(x.dtype), slope.to(x.dtype)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)  # no zeros for what cannot be differentiated
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
 
     @staticmethod
     @torch.autograd.function.once_differentiable

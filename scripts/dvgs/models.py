@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dvgs.devices import seeded
-from dvgs.mish import Mish
+from dvgs.mish import Mish, OnceDifferentiable
 
 
 class Autoencoder(nn.Module):
@@ -70,21 +70,13 @@ def reconstruction_loss(prediction, y):
     return _SquaredError.apply(prediction, y)[0]
 
 
-class _SquaredError(torch.autograd.Function):
+class _SquaredError(OnceDifferentiable):
     """One walk over the genes backward, where torch takes three for a norm and for mse_loss and its mean."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(prediction, y):
         difference = prediction - y
         return torch.linalg.vector_norm(difference, dim=1).square() / y.shape[1], difference
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)  # no zeros for what cannot be differentiated
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
