@@ -7,7 +7,6 @@ from dvgs.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.seeds import generator
 from dvgs.statistics import correlate_strata
-from dvgs.values import SIMILARITIES
 
 
 def main(input, output, target, similarity, bootstrap, seed):
@@ -15,7 +14,6 @@ def main(input, output, target, similarity, bootstrap, seed):
         pd.read_parquet(input.values),
         pd.read_parquet(input.apc),
         read_obs(input.signatures),
-        SIMILARITIES,
         similarity,
         bootstrap,
         generator(seed, "correlate", target),

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dvgs.values import SIMILARITIES
+
 CONFIDENCE = 0.95
 
 
@@ -103,10 +105,10 @@ def dose_band(dose, unit):
     return bands.where(dose.notna(), "none").astype(str)
 
 
-def correlate_strata(values, apc, obs, similarities, chosen, n_bootstrap, rng):
+def correlate_strata(values, apc, obs, chosen, n_bootstrap, rng):
     """DVGS against APC: overall for every similarity, and by stratum for the chosen one.
 
-    values: DataFrame with `role` and the similarities, rows as in apc and obs. apc: DataFrame `apc, n_replicates`.
+    values: DataFrame with `role` and SIMILARITIES, rows as in apc and obs. apc: DataFrame `apc, n_replicates`.
     Rows without an APC are left out. Returns the table of `correlations.csv`.
     """
     known = apc["apc"].notna().to_numpy()
@@ -121,7 +123,7 @@ def correlate_strata(values, apc, obs, similarities, chosen, n_bootstrap, rng):
     if "pert_dose" in obs and "pert_dose_unit" in obs:
         strata["dose"] = dose_band(obs["pert_dose"], obs["pert_dose_unit"].astype(str)).to_numpy()
     rows = []
-    for name in similarities:
+    for name in SIMILARITIES:
         x = values[name].to_numpy()[known]
         rows.append({"similarity": name, "by": "overall", "group": "all"} | correlate(x, y, n_bootstrap, rng))
     x = values[chosen].to_numpy()[known]

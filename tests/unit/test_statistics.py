@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 from dvgs import statistics
 from dvgs.detection import detect_faults
 from dvgs.statistics import auroc, correlate, correlate_strata, dose_band, found_when_inspected
+from dvgs.values import SIMILARITIES
 
 
 def test_a_resample_is_ranked_anew(rng):
@@ -98,11 +99,11 @@ def test_strata_use_the_profiles_that_have_an_apc(rng):
     n = 40
     apc = pd.DataFrame({"apc": rng.normal(size=n), "n_replicates": rng.integers(2, 4, n)})
     apc.loc[:9, "apc"] = np.nan
-    values = pd.DataFrame({"cosine": rng.normal(size=n), "l2": rng.normal(size=n), "role": "source"})
+    values = pd.DataFrame({name: rng.normal(size=n) for name in SIMILARITIES} | {"role": "source"})
     obs = pd.DataFrame({"cell_iname": rng.choice(["A", "B"], n), "pert_dose": 1.0, "pert_dose_unit": "uM"})
-    table = correlate_strata(values, apc, obs, ["cosine", "l2"], "cosine", 20, rng)
+    table = correlate_strata(values, apc, obs, "cosine", 20, rng)
     overall = table[table["by"] == "overall"]
-    assert overall["similarity"].tolist() == ["cosine", "l2"] and (overall["n"] == 30).all()
+    assert overall["similarity"].tolist() == [*SIMILARITIES] and (overall["n"] == 30).all()
     assert table.groupby("by")["n"].sum().drop("overall").eq(30).all()
     a = (obs["cell_iname"] == "A") & apc["apc"].notna()
     row = table[(table["by"] == "cell_iname") & (table["group"] == "A")].iloc[0]
