@@ -63,8 +63,7 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
     own_row, own_group = row[used][order], place[group[used]][order]
     single = row[found & (place[group] < 0)]
     looked_at = np.append(own_row, single), np.append(own_group, np.full(len(single), -1))
-    rows, groups, null_groups = _with_null(*looked_at, len(several), null)
-    n_groups = len(several) + sum(map(len, null_groups.values()))
+    rows, groups, n_groups, null_groups = _with_null(*looked_at, len(several), null)
     with ScratchRows(folder, (len(own_row), len(genes)), rank_dtype(len(genes))) as ranks:
         blocks = _keeping_ranks(_measured(level4.blocks(genes, np.unique(rows))), own_row, ranks)
         sums = GroupSums(blocks, rows, groups, n_groups, len(genes))
@@ -96,14 +95,14 @@ def _known(column):
 
 
 def _with_null(row, group, n_groups, null):
-    """Memberships of the groups and of the null groups behind them, and which groups those are, by size."""
+    """Members (profile, group) of the groups and the null ones behind them, how many all are, the null ones by size."""
     rows, groups, null_groups = [row], [group], {}
     for size, drawn in null.items():
         null_groups[size] = np.arange(n_groups, n_groups + len(drawn))
         rows.append(drawn.ravel())
         groups.append(np.repeat(null_groups[size], size))
         n_groups += len(drawn)
-    return np.concatenate(rows), np.concatenate(groups), null_groups
+    return np.concatenate(rows), np.concatenate(groups), n_groups, null_groups
 
 
 def _measured(blocks):
@@ -145,7 +144,7 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
     """APC of every single replicate: its mean Pearson correlation with its siblings, in two passes over the file.
 
     compendium: an open Matrix of single replicates. obs: DataFrame, a row per profile in file order, with `sig_id`
-    (the signature that it is a replicate of, "" if unknown), `cell_iname`, `pert_id`. n_null, within: as for
+    (the signature that it is a replicate of, "" if unknown), `cell_iname`, `pert_id`. n_null, rng, within: as for
     compute_apc; the null is how members of groups of non-replicates correlate with the others of their group.
 
     Returns (apc, lost). apc: DataFrame `profile_id, sig_id, n_replicates, apc, apc_null_p, apc_fdr, reason`, rows as in
@@ -160,8 +159,7 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
     null = draw_null_groups(np.arange(n), stratum, _known(obs["pert_id"]), sizes, n_null, rng)
     n_several = int((size >= 2).sum())
     place = np.where(size >= 2, np.cumsum(size >= 2) - 1, -1)[group[own]]  # single ones need no sum
-    rows, groups, null_groups = _with_null(own, place, n_several, null)
-    n_groups = n_several + sum(map(len, null_groups.values()))
+    rows, groups, n_groups, null_groups = _with_null(own, place, n_several, null)
     genes = np.arange(compendium.shape[1])
     sums = GroupSums(compendium.blocks(genes, np.unique(rows)), rows, groups, n_groups, len(genes))
     where, position, correlation = sums.with_siblings(compendium.blocks(genes, np.unique(rows)))
