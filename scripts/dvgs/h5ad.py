@@ -45,13 +45,10 @@ def create_x(path, shape):
     """Begin an .h5ad with its X, contiguous float32; return it as Rows, to be written in any order."""
     with h5py.File(path, "w") as file:
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        layout.set_obj_track_times(False)  # or the same X is other bytes a second later
-        space = h5py.h5s.create_simple(shape)
-        h5py.h5d.create(file.id, b"X", h5py.h5t.IEEE_F32LE, space, dcpl=layout)
-        file["X"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        offset = file["X"].id.get_offset()
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that X has its place in the file now
+        x = file.create_dataset("X", shape, np.float32, dcpl=layout, fill_time="never")
+        x.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        offset = x.id.get_offset()
     return Rows(open(path, "r+b"), offset or 0, shape, np.float32)
 
 

@@ -105,12 +105,11 @@ def _numbers(tensors):
 def _create(path, shapes, attributes):
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that every dataset has its place in the file now
-    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with written_whole(path) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(attributes)
         for name, (shape, dtype) in shapes.items():
             if math.prod(shape):
-                file.create_dataset(name, shape, dtype, dcpl=layout)
+                file.create_dataset(name, shape, dtype, dcpl=layout, fill_time="never")
 
 
 def _open_rows(path):
