@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 
 from dvgs.cleaning import choose_quantile, cut, encode, r2_at, stability, train_final
+from dvgs.compendium import APC_COLUMNS
 from dvgs.devices import pick_device
 from dvgs.files import write_csv, write_json, written_whole
 from dvgs.gctx import write_gctx
@@ -29,8 +30,7 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
 
     apc = pd.read_parquet(input.apc).rename(columns={"reason": "apc_reason"})
     obs, var = read_obs(input.signatures), read_var(input.signatures)
-    of_apc = ["apc", "n_replicates", "spearman_q75", "apc_null_p", "apc_fdr", "apc_reason"]
-    apc = apc[apc.columns.intersection(of_apc)].set_axis(obs.index)  # rows as in the compendium
+    apc = apc[apc.columns.intersection(APC_COLUMNS)].set_axis(obs.index)  # rows as in the compendium
     obs = obs.join(values.set_index("profile_id")).join(apc)
     dropped = obs.loc[~kept, [similarity, "cosine_se", "apc", "role"]].rename_axis("profile_id").reset_index()
     threshold = np.where(dropped["role"] == "source", threshold, threshold_second)

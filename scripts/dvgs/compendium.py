@@ -12,24 +12,11 @@ from dvgs.h5ad import add_tables, create_x, fill_x, read_obs
 from dvgs.jobs import Progress, logger
 from dvgs.scratch import check_space
 from dvgs.tables import MISSING_NUMBER, rename_columns
-from dvgs.values import MEASURES
+from dvgs.values import COLUMNS
 
+APC_COLUMNS = ["apc", "n_replicates", "spearman_q75", "apc_null_p", "apc_fdr", "apc_reason"]
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
-RESERVED = {
-    *MEASURES,
-    "cosine_se",
-    "role",
-    "apc",
-    "n_replicates",
-    "spearman_q75",
-    "apc_null_p",
-    "apc_fdr",
-    "apc_reason",
-    "profile_id",
-    "id",
-    "_index",
-    ".",
-}
+RESERVED = {*COLUMNS, "role", *APC_COLUMNS, "profile_id", "id", "_index", "."}
 NOT_IN_TABLE = "not in the table of profiles"
 NOT_IN_MATRIX = "not in the matrix"
 OTHER_TYPE = "pert_type not selected"
