@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from dvgs.values import block_of
+
 RATES = Path(__file__).with_name("rates.yaml")
 LAID_OUT = 50_000  # profiles that UMAP takes at most; beyond, it takes hours and a picture shows no more
 PERTURBAGENS = 33_000 / 720_216  # a profile, in LINCS 2020
@@ -88,11 +90,6 @@ def multiplications(*widths):
 def stacked(products, batch_size):
     """Models of a filter curve that a GPU trains in one step, as dvgs.together has it."""
     return min(max(20e9 // (max(batch_size, 128) * products), 1), 256)
-
-
-def block_of(profiles):
-    """Profiles of scoring that are never divided among shards, as dvgs.scoring has it."""
-    return 8192 if profiles < 16 * 8192 else 4 * 8192
 
 
 def n_quantiles(settings):

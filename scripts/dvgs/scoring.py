@@ -10,24 +10,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dvgs import values
 from dvgs.capture import Captured
 from dvgs.devices import fork_random, precision, seed_device
 from dvgs.files import digest, write_parquet
 from dvgs.gradients import GradientSimilarity
 from dvgs.jobs import Progress, logger
 from dvgs.seeds import derive_seed
-from dvgs.values import EARLY, MEASURES
+from dvgs.values import EARLY, MEASURES, block_of
 
-BLOCK = 8192
 # Bytes that a chunk's layers take in and give out, of the published autoencoder 2,048 profiles on a CPU and 32,768 on a
 # GPU. On CPUs less or more of it changes speed by a few percent. On a GPU a chunk that fits its L2 cache takes twice as
 # long, for the time between so many small kernels is more than the cache saves.
 CHUNK_BYTES = {"cpu": 40 << 20, "cuda": 640 << 20}
-
-
-def block_of(n):
-    """Profiles that are never divided among shards: the most that a chunk holds, on a GPU many where there are many."""
-    return BLOCK if n < 16 * BLOCK else 4 * BLOCK
 
 
 def plan_shard(n, shard, n_shards):
@@ -130,11 +125,11 @@ def _is_out_of_memory(error):
 def _window_size(read, start, stop, device):
     """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where windows do."""
     if start == stop:
-        return BLOCK
+        return values.BLOCK
     row = sum(part.numel() * part.element_size() for part in read(start, start + 1))
-    most, budget = BLOCK, 1 << 28
+    most, budget = values.BLOCK, 1 << 28
     if device.type == "cuda":  # a trajectory is read once a window, so larger ones pay there
-        most, budget = 32 * BLOCK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
+        most, budget = 32 * values.BLOCK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
     return min(most, 1 << max(1, budget // row).bit_length() - 1)
 
 

@@ -36,10 +36,11 @@ from dvgs.models import (
     make_conv_autoencoder,
     reconstruction_loss,
 )
-from dvgs.scoring import CHUNK_BYTES, block_of, score
+from dvgs.scoring import CHUNK_BYTES, score
 from dvgs.together import fit_together, group_size, predict_together
 from dvgs.training import fit, predict
 from dvgs.trajectory import Trajectory, record_trajectory
+from dvgs.values import block_of
 
 REPEATS = 7
 FEW = 16  # trainings one by one, where more would take minutes; their seconds are multiplied

@@ -8,9 +8,10 @@ from dvgs import runtime
 from dvgs.configuration import check_config
 from dvgs.curves import plan
 from dvgs.models import make_autoencoder, make_perturbation_model
-from dvgs.scoring import block_of, plan_shard
+from dvgs.scoring import plan_shard
 from dvgs.together import group_size
 from dvgs.training import steps_per_epoch
+from dvgs.values import block_of
 
 N, GENES, GB = 720_216, 978, 2.8
 
@@ -62,11 +63,6 @@ def test_largest_shard(n, shards):
     sizes = [np.ptp(plan_shard(n, shard, shards)) for shard in range(shards)]
     share, block = runtime.largest_share("score_shard", make_config(score={"shards": shards}), n), block_of(n)
     assert max(sizes) <= share * n + block and share * n <= max(sizes) + block
-
-
-@pytest.mark.parametrize("n", [1, 16 * 8192 - 1, 16 * 8192, N])
-def test_blocks_are_those_of_scoring(n):
-    assert runtime.block_of(n) == block_of(n)
 
 
 @pytest.mark.parametrize("sizes", [(978, [256, 256], 64), (12_328, [256, 256], 64), (978, [64], 16)])

@@ -226,9 +226,9 @@ import os, random, signal, sys, time
 sys.path[:0] = [{scripts!r}]
 import torch
 torch.set_num_threads(1)
-import dvgs, dvgs.trajectory, dvgs.scoring
+import dvgs, dvgs.trajectory, dvgs.values
 from dvgs.models import make_autoencoder, reconstruction_loss
-dvgs.recording.SNAPSHOT_SECONDS, dvgs.scoring.BLOCK = 0.02, 512
+dvgs.recording.SNAPSHOT_SECONDS, dvgs.values.BLOCK = 0.02, 512
 
 def run(folder):
     x = torch.randn(6 * 512, 40, generator=torch.Generator().manual_seed(1))
