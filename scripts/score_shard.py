@@ -35,7 +35,7 @@ def main(input, output, shard, n_shards, precision, device):
             return x, x
 
         with Trajectory(path, device=pick_device(device)) as trajectory:
-            options = {"precise": precision, "total": len(rows), "parts": parts}
+            options = {"precision": precision, "total": len(rows), "parts": parts}
             values = score(trajectory, reconstruction_loss, read, start, stop, **options)
         who = split.iloc[rows[start:stop]][["profile_id", "role"]].reset_index(drop=True)
         if draw == "second":

@@ -53,7 +53,7 @@ def fork_random(device):
 
 
 @contextmanager
-def precision(name, device):
+def in_precision(name, device):
     """Compute products in float32, in TF32 (CUDA alone knows it), or by autocast in bfloat16."""
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")

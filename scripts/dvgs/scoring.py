@@ -12,7 +12,7 @@ import torch
 
 from dvgs import values
 from dvgs.capture import Captured
-from dvgs.devices import fork_random, precision, seed_device
+from dvgs.devices import fork_random, in_precision, seed_device
 from dvgs.files import digest, write_parquet
 from dvgs.gradients import GradientSimilarity
 from dvgs.jobs import Progress, logger
@@ -37,11 +37,13 @@ def plan_shard(n, shard, n_shards):
     return min(first * block, n), min(last * block, n)
 
 
-def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params=None, seed=0, total=None, parts=None):
+def score(
+    trajectory, loss, read, start, stop, *, precision="float32", grad_params=None, seed=0, total=None, parts=None
+):
     """Values of the profiles [start, stop) along a trajectory, on the device of its model.
 
     trajectory: an open Trajectory. loss(prediction, y): one loss per sample. read(start, stop): x and y of those
-    profiles as tensors; y may be x itself. precise: one of devices.PRECISIONS. seed: of the masks of dropout.
+    profiles as tensors; y may be x itself. precision: one of devices.PRECISIONS. seed: of the masks of dropout.
     total: how many profiles all shards have together, by default stop. parts: a folder in which finished windows are
     kept and, after a kill, found again; whoever saves the result removes it.
     Memory: one window of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their
@@ -55,13 +57,13 @@ def score(trajectory, loss, read, start, stop, *, precise="float32", grad_params
     size = _window_size(read, start, stop, device)
     chunks = _Chunks(trajectory, loss, grad_params, seed, min(size, block_of(total or stop)))
     progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
-    settings = (trajectory.key, device.type, precise, seed, grad_params and sorted(grad_params))
+    settings = (trajectory.key, device.type, precision, seed, grad_params and sorted(grad_params))
 
     def score_window(x, y, first):
         sums = _Sums(len(x), trajectory, device)
         for row in range(len(trajectory) if len(x) else 0):
             gradient = trajectory.at(row)
-            with precision(precise, device):
+            with in_precision(precision, device):
                 sums.add(row, chunks(x, y, gradient, row, first))
             progress.advance()
         return sums.table()

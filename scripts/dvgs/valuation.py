@@ -103,7 +103,7 @@ def value(
                 lambda start, stop: _rows(source, slice(start, stop)),
                 0,
                 len(source[0]),
-                precise=precision,
+                precision=precision,
                 grad_params=grad_params,
                 seed=seed,
                 parts=work and Path(work) / "parts",

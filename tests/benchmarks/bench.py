@@ -26,7 +26,7 @@ from torch.func import functional_call, grad, vmap
 from torch.profiler import ProfilerActivity, profile
 
 from dvgs.capture import Captured
-from dvgs.devices import PRECISIONS, keep_freed_memory, pick_device, precision
+from dvgs.devices import PRECISIONS, in_precision, keep_freed_memory, pick_device
 from dvgs.gradients import GradientSimilarity
 from dvgs.mish import Mish
 from dvgs.models import (
@@ -326,7 +326,7 @@ def bench_precision(device):
         def run(name):
             with Trajectory(path, device=device) as trajectory:
                 read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
-                values[name] = score(trajectory, reconstruction_loss, read, 0, len(x), precise=name)["cosine"]
+                values[name] = score(trajectory, reconstruction_loss, read, 0, len(x), precision=name)["cosine"]
 
         taken = dict(zip(precisions, seconds([partial(run, name) for name in precisions], device, 3), strict=True))
         profiles = {name: profile_of(partial(run, name), device) for name in precisions}
@@ -490,12 +490,12 @@ def bench_published_run(device):
     with tempfile.TemporaryDirectory() as folder:
         path = record(Path(folder), device, torch.randn(5000, 978), n_steps)
 
-        def run(precise, share=1, share_of_steps=1):
+        def run(precision, share=1, share_of_steps=1):
             with Trajectory(path, device=device) as trajectory:
                 trajectory.n_rows = round(n_steps * share_of_steps)
                 started = time.perf_counter()
                 read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
-                values = score(trajectory, reconstruction_loss, read, 0, round(n * share), precise=precise)
+                values = score(trajectory, reconstruction_loss, read, 0, round(n * share), precision=precision)
                 return time.perf_counter() - started, values["cosine"].to_numpy()
 
         rows = np.arange(0, n, n // 200)[:200]
@@ -537,7 +537,7 @@ def main():
     keep_freed_memory()
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{options.threads} threads, {platform.machine()}"
     print(f"{time.strftime('%Y-%m-%d')}, {device.type}: {name}; torch {torch.__version__}")
-    with precision("float32", device):
+    with in_precision("float32", device):
         bench_against_vmap(device)
         if device.type == "cpu":
             bench_memory()

@@ -172,7 +172,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(recorded, rng, monkeypatch, 
 def test_bfloat16_ranks_alike(recorded, rng):
     source = rng.normal(size=(300, 20)).astype(np.float32)
     with Trajectory(recorded) as trajectory:
-        exact, coarse = score_rows(trajectory, source), score_rows(trajectory, source, precise="bf16")
+        exact, coarse = score_rows(trajectory, source), score_rows(trajectory, source, precision="bf16")
     assert exact["cosine"].corr(coarse["cosine"], method="spearman") > 0.995
     assert not exact["cosine"].equals(coarse["cosine"])
 
