@@ -121,10 +121,12 @@ def layer_norm(layer, a, delta, gradient):
 
 
 def group_norm(layer, a, delta, gradient):
+    """Each sample normed by its own groups of channels, so that samples stay apart."""
     return _affine_of_channels(F.group_norm(a, layer.num_groups, eps=layer.eps), delta, gradient)
 
 
 def instance_norm(layer, a, delta, gradient):
+    """Each channel of a sample normed by itself; with running statistics in evaluation, a batch norm."""
     if layer.training or not layer.track_running_stats:
         return _affine_of_channels(F.instance_norm(a, eps=layer.eps), delta, gradient)
     return batch_norm(layer, a, delta, gradient)

@@ -78,6 +78,7 @@ def to_svg(figure):
 
 
 def write_svg(path, figure):
+    """Write a Figure as SVG, whole or not at all; the same figure gives the same bytes."""
     with written_whole(path) as partial:
         partial.write_text(to_svg(figure))
 

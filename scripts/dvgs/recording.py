@@ -25,6 +25,11 @@ class Recording:
     Its HDF5 structure is written once; then rows go straight to their places in the file, which a kill cannot
     spoil. A snapshot of parameters and optimizer beside it, every few seconds, says where to go on: the
     rows after it are written again, with the same numbers.
+
+    key: the digest of all that decides the numbers; a snapshot of another key is not taken up. model: says how many
+    parameters there are, and of what dtype. max_rows: rows of one restart, unless it ends early. n_pilot: samples
+    whose cosines are kept, 0 for none. Attributes: `restart` and `step`, where to go on; `n_rows`, the rows of one
+    restart; `loss` and `pilot`, Rows, the latter None without samples.
     """
 
     def __init__(self, path, key, model, restarts, max_rows, n_pilot):
@@ -63,11 +68,13 @@ class Recording:
         self._rows["n_rows"].write([0], np.array([[n]]))
 
     def write(self, row, model, gradients, loss):
+        """Put a step at its row of the file: gradients has a tensor a parameter, loss is a float."""
         self._rows["parameters"].write([row], _numbers(model.parameters())[None])
         self._rows["gradients"].write([row], _numbers(gradients)[None])
         self._rows["loss"].write([row], np.array([[loss]]))
 
     def snapshot(self, restart, step, model, optimizer):
+        """Keep where the training stands, before the step, unless that was done seconds ago."""
         if time.monotonic() - self._last < SNAPSHOT_SECONDS:
             return
         self._last = time.monotonic()
@@ -85,6 +92,7 @@ class Recording:
         return state["step"]
 
     def finish(self):
+        """Give the file its name, whole; the snapshot goes."""
         for rows in self._rows.values():
             rows.close()
         os.replace(self._partial, self._path)

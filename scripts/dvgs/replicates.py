@@ -29,9 +29,10 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
     """APC of every signature, from its level 4 replicates, in one pass over the file.
 
     level4: an open Matrix. genes: positions of the genes to correlate over. members: DataFrame
-    `sig_id, profile_id` (tables.explode_replicates). signatures: DataFrame indexed by sig_id with
-    `cell_iname` and `pert_id`. n_null: groups of non-replicates drawn per number of replicates; within: of one
-    "cell_iname" or of one "plate". folder: where the ranks of the replicates lie meanwhile (2 bytes a gene).
+    `sig_id, profile_id, cut` (tables.explode_replicates). signatures: DataFrame indexed by sig_id with
+    `cell_iname` and `pert_id`. n_null: groups of non-replicates drawn per number of replicates, by rng, a numpy
+    Generator; within: of one "cell_iname" or of one "plate". folder: where the ranks of the replicates lie meanwhile
+    (2 bytes a gene).
 
     Returns (apc, lost). apc: DataFrame `sig_id, n_replicates, apc, apc_null_p, apc_fdr, reason, spearman_q75` in the
     order of `signatures`; n_replicates counts the usable ones; spearman_q75 is the 75th percentile of the Spearman
@@ -186,7 +187,8 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
 def absent_replicates(members, known):
     """The replicates that siginfo names and no other file: as `lost` of compute_apc.
 
-    members: as for compute_apc. known: ids of the profiles that are used or in the ledger.
+    members: DataFrame `sig_id, profile_id, cut`, as for compute_apc. known: ids of the profiles that are used or in
+    the ledger.
     """
     absent = members[~members["profile_id"].isin(known)]
     return absent[["sig_id", "profile_id"]].assign(reason=np.where(absent["cut"], CUT, MISSING))

@@ -43,9 +43,10 @@ def score(
     """Values of the profiles [start, stop) along a trajectory, on the device of its model.
 
     trajectory: an open Trajectory. loss(prediction, y): one loss per sample. read(start, stop): x and y of those
-    profiles as tensors; y may be x itself. precision: one of devices.PRECISIONS. seed: of the masks of dropout.
-    total: how many profiles all shards have together, by default stop. parts: a folder in which finished windows are
-    kept and, after a kill, found again; whoever saves the result removes it.
+    profiles as tensors; y may be x itself. precision: one of devices.PRECISIONS. grad_params: names of the parameters
+    to compare, by default all that are trainable. seed: of the masks of dropout. total: how many profiles all shards
+    have together, by default stop. parts: a folder in which finished windows are kept and, after a kill, found again;
+    whoever saves the result removes it.
     Memory: one window of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their
     number and that of steps.
 

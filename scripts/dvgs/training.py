@@ -11,6 +11,7 @@ BLOCK = 8192
 
 
 def make_optimizer(model, learning_rate):
+    """Adam with torch's defaults, fused: one pass over the parameters a step."""
     return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
 
 

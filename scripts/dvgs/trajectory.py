@@ -49,9 +49,12 @@ def record_trajectory(
     `stable`, the first run ends before its epochs once training has settled and the ranking of the pilot, a pair
     of tensors (x, y) from the source, is that stable (is_settled, rank_agreement); further restarts are as long.
 
-    Datasets: `parameters` and `gradients` (rows, parameters) and the target's `loss` (rows,), restart after restart,
-    and `n_rows` (1,), the rows of one restart. What was recorded from the same inputs before, or begun and killed,
-    is not recorded again. Raises InputError when the loss stops being finite.
+    Datasets: `parameters` and `gradients` (rows, parameters) and the target's `loss` (rows,), restart after restart;
+    `n_rows` (1,), int64, the rows of one restart; with `stable`, `pilot` (rows of one restart, n), float32, the cosines
+    of the pilot in the first run. After an early end the rows of the steps that were left out stay in the file, unused.
+    Attributes: `key`, the digest of all inputs; `restarts`; `architecture`, JSON, of an Autoencoder. What was recorded
+    from the same inputs before, or begun and killed, is not recorded again. Raises InputError when the loss stops being
+    finite.
     """
     n_steps = epochs * steps_per_epoch(len(x), batch_size)
     settings = (epochs, batch_size, learning_rate, seed, restarts, every, stable, grad_params and sorted(grad_params))

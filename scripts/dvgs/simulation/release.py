@@ -82,11 +82,13 @@ def _perturbation(signatures):
 
 
 def siginfo_of(signatures):
+    """The table of signatures as LINCS 2020 has it, a row per signature, missing values as -666."""
     measured = signatures[["nsample", "cc_q75", "tas", "det_plates", "distil_ids"]]
     return pd.concat([signatures["sig_id"], _perturbation(signatures), measured], axis=1)
 
 
 def instinfo_of(signatures, replicates):
+    """The table of level 4 profiles as LINCS 2020 has it; `replicates` names the row of its signature."""
     perturbation = _perturbation(signatures).iloc[replicates["signature"]].reset_index(drop=True)
     return pd.concat([replicates[["sample_id", "det_plate", "det_well"]], perturbation], axis=1)
 
@@ -105,6 +107,11 @@ def compoundinfo_of(signatures, rng):
 
 
 def truth_of(signatures, replicates, faults, weights):
+    """The table of truth_signatures (simulate_release), a row per signature.
+
+    replicates, faults: a row per level 4 profile. weights: (profiles,), those of MODZ.
+    """
+
     def total(values):
         return np.bincount(replicates["signature"], values, minlength=len(signatures))
 
@@ -130,5 +137,6 @@ def truth_of(signatures, replicates, faults, weights):
 
 
 def write_table(path, frame):
+    """Write a DataFrame as text between tabs, numbers with six digits, whole or not at all."""
     with written_whole(path) as partial:
         frame.to_csv(partial, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
