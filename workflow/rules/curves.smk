@@ -35,8 +35,9 @@ rule trace_curve:
 rule gather_curves:
     input:
         curves=expand(
-            f"{RESULTS}/{{{{target}}}}/curves/{{shard}}.csv",
+            rules.trace_curve.output.curves,
             shard=range(len(CURVE_SHARDS)),
+            allow_missing=True,
         ),
     output:
         curves=report(

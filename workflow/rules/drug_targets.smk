@@ -35,7 +35,7 @@ if "compoundinfo" in INPUT:
 
 
 DRUG_TARGETS = (
-    expand(f"{RESULTS}/{{target}}/drug_targets.csv", target=TARGETS)
+    expand(rules.compare_drug_targets.output.table, target=TARGETS)
     if "compoundinfo" in INPUT
     else []
 )

@@ -55,9 +55,7 @@ rule score_shard:
 rule gather_values:
     input:
         split=rules.draw_split.output.split,
-        shards=expand(
-            f"{RESULTS}/{{{{target}}}}/shards/{{shard}}.parquet", shard=SHARDS
-        ),
+        shards=expand(rules.score_shard.output.values, shard=SHARDS, allow_missing=True),
     output:
         values=f"{RESULTS}/{{target}}/values.parquet",
         calibration=f"{RESULTS}/{{target}}/calibration.parquet",
