@@ -6,6 +6,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from dvgs.simulation import simulate_release
+
+FILES = {"level5": "level5.gctx", "level4": "level4.gctx", "siginfo": "siginfo.txt", "geneinfo": "geneinfo.txt"}
 SMALL = {
     "compendium": "small",
     "simulation": {"n_signatures": 240},
@@ -29,6 +32,16 @@ SMALL = {
     },
     "statistics": {"bootstrap": 50},
 }
+
+WITHOUT_SIMULATION = {key: value for key, value in SMALL.items() if key != "simulation"}
+
+
+def write_release(folder):
+    """Write a small release to a folder, with FILES among its files."""
+    others = {
+        name: folder / f"{name}.txt" for name in ("instinfo", "compoundinfo", "truth_signatures", "truth_profiles")
+    }
+    simulate_release(**{key: folder / name for key, name in FILES.items()}, **others, n_signatures=60)
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,13 @@ import shutil
 
 import pytest
 
-from dvgs.simulation import simulate_release
-
-from .conftest import SMALL
+from .conftest import FILES, WITHOUT_SIMULATION, write_release
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
     folder = tmp_path_factory.mktemp("release")
-    names = ["level4.gctx", "level5.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "compoundinfo.txt"]
-    names += ["truth.tsv", "profiles.tsv"]
-    simulate_release(*[folder / name for name in names], n_signatures=60)
+    write_release(folder)
     return folder
 
 
@@ -26,8 +22,7 @@ def folder(release, tmp_path):
 
 
 def config(**changes):
-    files = {"level5": "level5.gctx", "level4": "level4.gctx", "siginfo": "siginfo.txt", "geneinfo": "geneinfo.txt"}
-    found = {k: v for k, v in SMALL.items() if k != "simulation"} | {"input": {"directory": "release"} | files}
+    found = WITHOUT_SIMULATION | {"input": {"directory": "release"} | FILES}
     for key, value in changes.items():
         found[key] = (found.get(key, {}) | value) if isinstance(value, dict) else value
     return found

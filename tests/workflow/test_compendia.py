@@ -13,9 +13,8 @@ from conftest import ROOT
 
 from dvgs.gctx import write_gctx
 from dvgs.modz import modz
-from dvgs.simulation import simulate_release
 
-from .conftest import SMALL
+from .conftest import FILES, SMALL, WITHOUT_SIMULATION, write_release
 
 
 def test_replicates_are_valued_and_collapsed_again(snakemake, tmp_path):
@@ -51,20 +50,14 @@ GEO = {"cell_iname": "cell_id", "cmap_name": "pert_iname", "distil_ids": "distil
 
 
 def test_tables_as_geo_has_them(snakemake, tmp_path):
-    names = ["level4.gctx", "level5.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "compounds.txt"]
-    simulate_release(*[tmp_path / name for name in [*names, "truth.tsv", "profiles.tsv"]], n_signatures=60)
+    write_release(tmp_path)
     for name in ("siginfo.txt", "geneinfo.txt"):
         table = pd.read_csv(tmp_path / name, sep="\t", dtype=str, keep_default_na=False).rename(columns=GEO)
         if "feature_space" in table:
             table["pr_is_lm"] = (table.pop("feature_space") == "landmark").astype(int)
         table.drop(columns="qc_pass", errors="ignore").to_csv(tmp_path / f"{name}.gz", sep="\t", index=False)
-    files = {
-        "level5": "level5.gctx",
-        "level4": "level4.gctx",
-        "siginfo": "siginfo.txt.gz",
-        "geneinfo": "geneinfo.txt.gz",
-    }
-    config = {key: value for key, value in SMALL.items() if key != "simulation"} | {"input": files}
+    files = FILES | {"siginfo": "siginfo.txt.gz", "geneinfo": "geneinfo.txt.gz"}
+    config = WITHOUT_SIMULATION | {"input": files}
     apc = "results/small/apc.parquet"
     done = snakemake(tmp_path, config, "--", apc)
     assert done.returncode == 1 and "select.qc_pass: the table has no column 'qc_pass'; set it to false" in done.stderr

@@ -5,9 +5,7 @@ import hashlib
 import pytest
 from web_server import web_server
 
-from dvgs.simulation import simulate_release
-
-from .conftest import SMALL
+from .conftest import FILES, WITHOUT_SIMULATION, write_release
 
 INGESTED = "results/small/signatures.h5ad"
 
@@ -15,10 +13,8 @@ INGESTED = "results/small/signatures.h5ad"
 @pytest.fixture
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("release")
-    names = ["level4.gctx", "level5.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "compounds.txt"]
-    names += ["truth.tsv", "profiles.tsv"]
-    simulate_release(*[folder / name for name in names], n_signatures=60)
-    with web_server({name: (folder / name).read_bytes() for name in names}) as server:
+    write_release(folder)
+    with web_server({path.name: path.read_bytes() for path in folder.iterdir()}) as server:
         yield server
 
 
@@ -27,11 +23,10 @@ def test_release_from_a_server(snakemake, server, tmp_path, monkeypatch):
     body = server.files["level5.gctx"]
     (tmp_path / "my").mkdir()
     (tmp_path / "my/genes.txt").write_bytes(server.files["geneinfo.txt"])  # a local file, though it has an address
-    files = {"level4": "level4.gctx", "level5": "level5.gctx", "siginfo": "siginfo.txt", "geneinfo": "../my/genes.txt"}
+    files = FILES | {"geneinfo": "../my/genes.txt"}
     download = {name: {"url": server.url(path)} for name, path in files.items()}
     download["level5"] |= {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
-    config = {key: value for key, value in SMALL.items() if key != "simulation"}
-    config["input"] = {"directory": "release"} | files | {"download": download}
+    config = WITHOUT_SIMULATION | {"input": {"directory": "release"} | files | {"download": download}}
 
     server.acts, server.always = [{"cut": 100_000}, {"status": 403}], {"status": 403}
     done = snakemake(tmp_path, config, "--", "release/level5.gctx")
