@@ -1,7 +1,6 @@
 """Several models of one shape trained at once, as a step of a small model costs its calls more than its products."""
 
 import copy
-from collections import defaultdict
 
 import torch
 import torch.nn.functional as F
@@ -25,17 +24,16 @@ def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, 
 
     models: modules on x's device that differ in nothing but their parameters; they are trained in place. x, y: tensors
     shared by all, as for `fit`. loss(prediction, y): one loss per sample. rows: per model the samples it is
-    trained on, integers, a tensor on the CPU or an array. seeds: per model an int, which shuffles its epochs.
+    trained on, integers, a tensor on the CPU or an array; for all models equally many, or batch_size and more.
+    seeds: per model an int, which shuffles its epochs.
     Models of more than Linear layers, activations, dropout and norms of a sample are trained one by one, by `fit`.
-    Returns models. Raises ValueError if models, rows and seeds are not equally many, RuntimeError if shapes differ.
+    Returns models. Raises ValueError if models, rows and seeds are not equally many or batches would not be equally
+    long, RuntimeError if shapes differ.
     """
-    if len(models) != len(rows):
-        raise ValueError(f"{len(models)} models for {len(rows)} sets of rows")
     training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    for group in _alike(rows, seeds, batch_size):
-        own = [models[k] for k in group]
-        train = _fit_stacked if _can_stack(own, x) else _fit_alone
-        train(own, loss, x, y, *_chosen(group, rows, seeds), **training)
+    rows = _equally_long(models, rows, seeds, batch_size)
+    train = _fit_stacked if _can_stack(models, x) else _fit_alone
+    train(models, loss, x, y, rows, seeds, **training)
     return models
 
 
@@ -44,35 +42,28 @@ def predict_together(model, loss, x, y, rows, inputs, *, steps, batch_size, lear
 
     model: stays as it is. Other arguments as for fit_together. Returns a list with a tensor (m, ...) for each of rows.
     """
-    training, found = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}, [None] * len(rows)
-    for group in _alike(rows, seeds, batch_size):
-        own = [model] * len(group)
-        if _can_stack(own, x):
-            stacked = _train(own, loss, x, y, *_chosen(group, rows, seeds), **training)
-            predictions = _predict_stacked(stacked, inputs, len(group))
-        else:
-            copies = [copy.deepcopy(model) for _ in group]
-            _fit_alone(copies, loss, x, y, *_chosen(group, rows, seeds), **training)
-            predictions = [predict(trained, inputs) for trained in copies]
-        for k, prediction in zip(group, predictions, strict=True):
-            found[k] = prediction
-    return found
+    training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    models = [model] * len(rows)
+    rows = _equally_long(models, rows, seeds, batch_size)
+    if _can_stack(models, x):
+        return list(_predict_stacked(_train(models, loss, x, y, rows, seeds, **training), inputs, len(models)))
+    copies = [copy.deepcopy(model) for _ in rows]
+    _fit_alone(copies, loss, x, y, rows, seeds, **training)
+    return [predict(trained, inputs) for trained in copies]
 
 
-def _alike(rows, seeds, batch_size):
-    """Groups of positions whose batches are equally long: fewer rows than batch_size are batches of another length."""
-    alike = defaultdict(list)
-    for k, (own, _) in enumerate(zip(rows, seeds, strict=True)):
-        alike[min(len(own), batch_size)].append(k)
-    return alike.values()
+def _equally_long(models, rows, seeds, batch_size):
+    """The rows as tensors, after a check: fewer of them than batch_size are batches of another length."""
+    if not len(models) == len(rows) == len(seeds):
+        raise ValueError(f"{len(models)} models for {len(rows)} sets of rows and {len(seeds)} seeds")
+    lengths = {min(len(own), batch_size) for own in rows}
+    if len(lengths) > 1:
+        raise ValueError(f"batches of {min(lengths)} and {max(lengths)} rows; train models of equal batches together")
+    return [torch.as_tensor(own) for own in rows]
 
 
 def _can_stack(models, x):
     return len(models) > 1 and x.ndim == 2 and all(_is_plain(model) for model in models)
-
-
-def _chosen(group, rows, seeds):
-    return [torch.as_tensor(rows[k]) for k in group], [seeds[k] for k in group]
 
 
 def _fit_alone(models, loss, x, y, rows, seeds, **training):

@@ -153,7 +153,7 @@ def test_stacked_training_is_replayed_to_what_fit_gives(rng, labelled, batch_siz
     replayed, real = [], torch.cuda.CUDAGraph.replay
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: replayed.append(1) or real(self))
     models = [make_classifier() for _ in range(4)]
-    rows = [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 100, 200)]
+    rows = [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 200, 200)]
     options = {"steps": 30, "batch_size": batch_size, "learning_rate": 1e-2}
     alone = [
         fit(copy.deepcopy(model), cross_entropy, *labelled, **options, seed=seed, rows=own)
@@ -169,7 +169,7 @@ def test_stacked_training_is_replayed_to_what_fit_gives(rng, labelled, batch_siz
 
 def test_predictions_of_copies_trained_together(rng, labelled):
     x, y = labelled
-    model, rows = make_classifier(), [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 90)]
+    model, rows = make_classifier(), [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 200)]
     options = {"steps": 20, "batch_size": 300, "learning_rate": 1e-2}
     found = predict_together(model, cross_entropy, x, y, rows, x[:50], **options, seeds=[1] * 3)
     for prediction, own in zip(found, rows, strict=True):

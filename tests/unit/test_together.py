@@ -83,10 +83,20 @@ def test_autoencoders_rebuild_their_own_batch(rng, stacked):
 
 
 def test_fewer_rows_than_a_batch_are_one_batch(rng, labelled, stacked):
-    models = [make_classifier(k) for k in range(6)]
-    rows = draw_rows(rng, 9, 60, 9, 16, 1, 20)
-    assert difference(models, cross_entropy, *labelled, rows, seeds=range(6)) < 1e-12
-    assert stacked == [2, 3]
+    models = [make_classifier(k) for k in range(3)]
+    assert difference(models, cross_entropy, *labelled, draw_rows(rng, 9, 9, 9), seeds=range(3)) < 1e-12
+    assert stacked == [3]
+
+
+@pytest.mark.parametrize("sizes", [(9, 8), (15, 60)])
+def test_batches_of_unequal_length_are_an_error(rng, labelled, sizes):
+    models, rows = [make_classifier(k) for k in range(2)], draw_rows(rng, *sizes)
+    before = copy.deepcopy(models)
+    with pytest.raises(ValueError, match=f"batches of {min(sizes)} and {min(max(sizes), 16)} rows"):
+        fit_together(models, cross_entropy, *labelled, rows, **TRAINING, seeds=[1, 2])
+    with pytest.raises(ValueError, match="train models of equal batches together"):
+        together.predict_together(models[0], cross_entropy, *labelled, rows, labelled[0], **TRAINING, seeds=[1, 2])
+    assert largest(models, before) == 0
 
 
 @pytest.mark.parametrize("sizes", [(16, 60, 16), (60, 16)])
@@ -194,13 +204,14 @@ def test_models_rows_and_seeds_are_equally_many(labelled, models, rows, seeds):
 
 
 @pytest.mark.parametrize("own_forward", [False, True], ids=["stacked", "one by one"])
-def test_predictions_are_those_of_models_trained_alone(rng, labelled, own_forward):
-    """Of coalitions of several sizes, one of them alone in its size, by a model that drops out while it trains."""
+@pytest.mark.parametrize("sizes", [(40, 16, 50, 17, 60), (9, 9), (5,)], ids=["batches", "one batch", "one model"])
+def test_predictions_are_those_of_models_trained_alone(rng, labelled, sizes, own_forward):
+    """By a model that drops out while it trains."""
     x, y = labelled
     model = make_classifier(3, nn.Dropout(0.5), nn.LayerNorm(7, elementwise_affine=False))
     if own_forward:
         model = Reversed(*model)
-    before, rows, seeds = copy.deepcopy(model), draw_rows(rng, 40, 9, 50, 5, 9), [1, 2, 1, 1, 1]
+    before, rows, seeds = copy.deepcopy(model), draw_rows(rng, *sizes), [1, 2, 1, 1, 1][: len(sizes)]
     found = together.predict_together(model, cross_entropy, x, y, rows, x[:11], **TRAINING, seeds=seeds)
     assert largest([model], [before]) == 0
     for prediction, own, seed in zip(found, rows, seeds, strict=True):
