@@ -31,7 +31,9 @@ def read_apc(input):
     return apc.assign(cc_q75=obs["cc_q75"].to_numpy()) if "cc_q75" in obs else apc
 
 
-def main(input, output, config, targets, similarity):
+def main(input, output, config):
+    targets, similarity = list(config["targets"]), config["score"]["similarity"]
+
     def tables(paths, read):
         return dict(zip(targets, map(read, paths), strict=True))
 

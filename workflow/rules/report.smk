@@ -100,7 +100,5 @@ rule write_report:
         runtime=foreseen("write_report"),
     params:
         config=config,
-        targets=TARGETS,
-        similarity=config["score"]["similarity"],
     script:
         "../../scripts/write_report.py"
