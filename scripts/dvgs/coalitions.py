@@ -18,9 +18,8 @@ def utilities(task, coalitions, *, steps, batch_size, learning_rate):
     """The score on the target after training on each coalition alone, a list of floats.
 
     coalitions: lists of positions in the source, trained together; none is empty, and all have equally many, or
-    batch_size and more. All trainings start from the same
-    weights and have the same seed, so that a utility is a function of the coalition and its order, by which masks of
-    dropout and batches fall to its samples.
+    batch_size and more. All trainings start from the same weights and have the same seed, so that a utility is a
+    function of the coalition and its order, by which masks of dropout and batches fall to its samples.
     """
     x, y = task.target
     training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
