@@ -40,6 +40,8 @@ def read_studies(path, preset, schema_path):
             raise InputError(path, f"studies.{name}.task", "L1000 has no classes", "say reconstruct or denoise")
         if study["features"] == "auto" and (study["data"] != "cifar10" or study["task"] != "classify"):
             raise InputError(path, f"studies.{name}.features", "no images with classes", "leave it out")
+        if study["features"] == "auto" and study["scaling"]:
+            raise InputError(path, f"studies.{name}.scaling", "an embedding wants images as they are", "leave it out")
         if not study["norm"] and study["task"] != "classify":
             raise InputError(path, f"studies.{name}.norm", "autoencoders have none", "leave it out")
         for method in study["methods"].keys() & {"knn_shapley", "data_oob"}:

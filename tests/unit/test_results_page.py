@@ -82,7 +82,8 @@ def test_a_table_of_methods(folder, header, rows):
             elif name in ("seconds", "times DVGS") and cell:
                 times = pd.read_csv(folder.parent / "run_times.csv").set_index(["study", "method"])
                 shown = times.loc[(folder.name, method), "seconds" if name == "seconds" else "ratio"]
-                assert float(cell.replace(",", "")) == pytest.approx(shown, abs=0.5 if shown >= 5 else 0.05), row[0]
+                digits = len(cell.partition(".")[2])
+                assert float(cell.replace(",", "")) == pytest.approx(shown, abs=0.51 * 10**-digits), row[0]
 
 
 def curves():
