@@ -11,7 +11,6 @@ METHODS = {
     "DVGS": "dvgs",
     "DVGS, classes as they are": "dvgs_raw",
     "DVGS, classes as they are, 10 starts of 30 epochs": "dvgs_early",
-    "DVGS, one start of 50 epochs": "dvgs_once",
     "DVGS, one start of 100 epochs": "dvgs_once",
     "mean loss along the same steps": "dvgs_loss",
     "mean loss along the steps, classes as they are": "dvgs_loss",
