@@ -26,6 +26,7 @@ def study_figure(bands, title):
         row[0].set_ylabel("score on the test set")
     for panel in panels[1]:
         panel.set_xlabel("share of the source dropped")
+        panel.locator_params(axis="x", nbins=7)
     figure.suptitle(title)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center")
     return figure
