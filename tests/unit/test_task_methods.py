@@ -194,6 +194,13 @@ def test_side_by_side_is_one_by_one(rng, caplog):
         assert np.allclose(first, other, atol=1e-6)
 
 
+def test_no_permutation_is_begun_that_the_least_does_not_need(rng, monkeypatch):
+    original, drawn = data_shapley.generator, []
+    monkeypatch.setattr(data_shapley, "generator", lambda seed, what, k: drawn.append(k) or original(seed, what, k))
+    data_shapley.value(blobs(rng, n=5), steps=2, least=7, most=11, converged=-2, size=5)
+    assert drawn == list(range(7))
+
+
 @pytest.mark.parametrize("last", [4, 11])  # in the first round, in the second
 def test_killed_and_asked_for_fewer_permutations(tmp_path, monkeypatch, last):
     settings = {"steps": 2, "learning_rate": 0.02, "tolerance": 0, "size": 4}

@@ -50,9 +50,8 @@ def value(
     progress = Progress("Data Shapley, trainings at most", (most - len(contributions)) * task.n)
     while (count := n_needed(contributions, least, converged)) is None and len(contributions) < most:
         first = len(contributions)
-        permutations = [
-            generator(task.seed, "permutation", k).permutation(task.n) for k in range(first, min(first + size, most))
-        ]
+        last = min(first + size, least if first < least < most else most)  # those beyond the least may not be needed
+        permutations = [generator(task.seed, "permutation", k).permutation(task.n) for k in range(first, last)]
         begun = state["round"] if state["round"] and len(state["round"]["before"]) == len(permutations) else None
         walk = _Walk(permutations, nothing, begun)
         while walk.active:
