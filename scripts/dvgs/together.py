@@ -82,10 +82,15 @@ def _train(models, loss, x, y, rows, seeds, *, steps, batch_size, learning_rate)
     """The stack of models, trained; they stay as they are."""
     stacked = nn.Sequential(*map(_stack, zip(*map(_layers, models), strict=True)))
     optimizer = make_optimizer(stacked, learning_rate)
-    orders = [batches(len(own), batch_size, seed) for own, seed in zip(rows, seeds, strict=True)]
+    keys = [(len(own), seed) for own, seed in zip(rows, seeds, strict=True)]
+    different = list(dict.fromkeys(keys))  # models of one key share their order, which is drawn once
+    orders = [batches(n, batch_size, seed) for n, seed in different]
+    which = torch.tensor([different.index(key) for key in keys], device=x.device)
+    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(x.device)
 
     def draw():
-        drawn = torch.stack([own[next(order)] for own, order in zip(rows, orders, strict=True)]).to(x.device)
+        positions = torch.stack([next(order) for order in orders]).to(x.device)
+        drawn = padded.gather(1, positions[which])
         return x[drawn], None if y is x else y[drawn]
 
     def update():
