@@ -26,9 +26,10 @@ def check_accounts(input, n_input, ledger, targets):
 
 
 def read_apc(input):
-    """The table of apc.parquet, with the cc_q75 of siginfo where it has one."""
+    """The table of apc.parquet, with what siginfo says of agreement and of what APC may go with."""
     apc, obs = pd.read_parquet(input.apc), read_obs(input.signatures)
-    return apc.assign(cc_q75=obs["cc_q75"].to_numpy()) if "cc_q75" in obs else apc
+    beside = obs.columns.intersection(["cc_q75", "cell_iname", "pert_dose", "pert_dose_unit", "pert_time"])
+    return apc.assign(**{name: obs[name].to_numpy() for name in beside})
 
 
 def main(input, output, config):

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dvgs import plots
 from dvgs.replicates import compare_q75
+from dvgs.statistics import what_apc_goes_with
 
 FDR = SIGNIFICANT = 0.05
 ABOVE_NULL = 0.05  # beyond the 95th percentile of non-replicates: "percent replicating"
@@ -237,6 +238,7 @@ def _apc_facts(apc):
             "significant": (fdr <= FDR).mean(),
             "replicating": (p <= ABOVE_NULL).mean(),
             "lowest": apc.loc[significant, "apc"].min(),
+            "goes_with": what_apc_goes_with(apc["apc"], apc),
             "q75": compare_q75(*apc[q75].to_numpy().T) if apc.columns.isin(q75).sum() == 2 else "",
             "picture": _picture(plots.apc_figure(apc, significant), "Distribution of APC"),
         }

@@ -133,3 +133,33 @@ def correlate_strata(values, apc, obs, chosen, n_bootstrap, rng):
             found = correlate(x[inside], y[inside], n_bootstrap, rng)
             rows.append({"similarity": chosen, "by": by, "group": group} | found)
     return pd.DataFrame(rows)
+
+
+def what_apc_goes_with(apc, obs):
+    """The share of the variance of APC that lies between cell lines, and its Spearman correlation with dose and time.
+
+    apc: (n,) floats, NaN where there is none. obs: DataFrame, rows as in apc, with `cell_iname`, `pert_dose`,
+    `pert_dose_unit`, `pert_time` where they are known; without a unit, doses are in µM, and others take no part. The
+    share is corrected for the number of cell lines (ε² of Kelley 1935), for many small groups explain much by chance.
+    Returns a dict `cell_line, dose, time` of floats, NaN where nothing can be said.
+    """
+    table = obs.reindex(columns=["cell_iname", "pert_dose", "pert_dose_unit", "pert_time"]).assign(apc=np.asarray(apc))
+    table = table[table["apc"].notna()]
+    cell, unit = table["cell_iname"], table["pert_dose_unit"]
+    micromolar = unit.isna() | unit.isin(["uM", ""])
+    found = {"cell_line": _between(table[cell.notna() & (cell != "")])}
+    for name, column in (("dose", table["pert_dose"].where(micromolar)), ("time", table["pert_time"])):
+        number = pd.to_numeric(column, errors="coerce")
+        known = number.notna()
+        x, y = number[known], table.loc[known, "apc"]
+        found[name] = stats.spearmanr(x, y).statistic if x.nunique() > 1 and y.nunique() > 1 else np.nan
+    return found
+
+
+def _between(table):
+    groups = table.groupby(table["cell_iname"].astype(str))["apc"]
+    n, k, total = len(table), groups.ngroups, table["apc"].var(ddof=0)
+    if not 1 < k < n or total == 0:
+        return np.nan
+    within = ((table["apc"] - groups.transform("mean")) ** 2).mean()
+    return 1 - (n - 1) / (n - k) * within / total

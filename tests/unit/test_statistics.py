@@ -6,7 +6,14 @@ from sklearn.metrics import roc_auc_score
 
 from dvgs import statistics
 from dvgs.detection import detect_faults
-from dvgs.statistics import auroc, correlate, correlate_strata, dose_band, found_when_inspected
+from dvgs.statistics import (
+    auroc,
+    correlate,
+    correlate_strata,
+    dose_band,
+    found_when_inspected,
+    what_apc_goes_with,
+)
 from dvgs.values import SIMILARITIES
 
 
@@ -125,3 +132,29 @@ def test_detection_judges_each_fault_against_the_faultless(rng):
     assert table.loc[("all", "good", "any"), "spearman_noise"] == pytest.approx(
         stats.spearmanr(good, truth["noise_sd"]).statistic
     )
+
+
+def test_what_apc_goes_with_against_sums_by_hand(rng):
+    n = 60
+    cell = rng.choice(["A375", "MCF7", "PC3"], n).astype(object)
+    obs = pd.DataFrame({"cell_iname": cell, "pert_dose": rng.choice([0.1, 1, 10], n), "pert_time": 24})
+    obs["pert_dose_unit"] = np.where(np.arange(n) < 50, "uM", "ng/ml")
+    apc = rng.normal(size=n) + 0.5 * (cell == "PC3")
+    apc[:5], obs.loc[5:8, "cell_iname"] = np.nan, ["", np.nan, None, ""]
+    found = what_apc_goes_with(apc, obs)
+    groups = [apc[9:][cell[9:] == name] for name in ("A375", "MCF7", "PC3")]
+    within = sum(((group - group.mean()) ** 2).sum() for group in groups) / (51 - 3)
+    assert found["cell_line"] == pytest.approx(1 - within / np.var(apc[9:], ddof=1))
+    assert found["dose"] == pytest.approx(stats.spearmanr(obs["pert_dose"][5:50], apc[5:50]).statistic)
+    assert np.isnan(found["time"])  # all of one hour
+    assert np.isnan(list(what_apc_goes_with(apc, obs[[]]).values())).all()
+    assert np.isnan(list(what_apc_goes_with(np.full(n, np.nan), obs).values())).all()
+    assert np.isnan(what_apc_goes_with(apc, obs.assign(cell_iname=np.arange(n)))["cell_line"])
+
+
+def test_cell_lines_explain_nothing_of_what_is_noise(rng):
+    shares = [
+        what_apc_goes_with(rng.normal(size=60), pd.DataFrame({"cell_iname": np.arange(60) // 3}))["cell_line"]
+        for _ in range(200)
+    ]
+    assert abs(np.mean(shares)) < 0.03  # a third without the correction
