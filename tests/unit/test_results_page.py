@@ -17,6 +17,7 @@ METHODS = {
     "random": "random",
     "target alone": "target",
     "leave-one-out": "leave_one_out",
+    "Data Shapley": "data_shapley",
     "Data Shapley, 10 permutations": "data_shapley",
     "DVRL": "dvrl",
     "KNN-Shapley": "knn_shapley",
