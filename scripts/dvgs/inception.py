@@ -19,8 +19,8 @@ def find_inception():
     """
     try:
         from torchvision.models import inception_v3
-    except ImportError:
-        logger.info("pixels and a convolutional classifier, for torchvision is not installed")
+    except (ImportError, RuntimeError) as error:  # the latter where it was built for another torch
+        logger.info("pixels and a convolutional classifier, for torchvision cannot be imported: %s", error)
         return None
     path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
     if not path.is_file():

@@ -36,7 +36,18 @@ def test_without_torchvision_the_log_says_pixels(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with caplog.at_level(logging.INFO, "dvgs"):
         assert inception.find_inception() is None
-    assert "pixels and a convolutional classifier, for torchvision is not installed" in caplog.text
+    assert "pixels and a convolutional classifier, for torchvision cannot be imported: " in caplog.text
+
+
+def test_a_torchvision_for_another_torch_is_as_good_as_none(monkeypatch, tmp_path, caplog):
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text("raise RuntimeError('operator nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    monkeypatch.delitem(sys.modules, "torchvision.models", raising=False)
+    with caplog.at_level(logging.INFO, "dvgs"):
+        assert inception.find_inception() is None
+    assert "cannot be imported: operator nms does not exist" in caplog.text
 
 
 def test_without_weights_the_log_names_them(torchvision, caplog):
