@@ -181,8 +181,20 @@ def test_page_says_what_it_promises(found):
     assert "and 10 more, see <code>replicate_ledger.tsv</code>" in text
     assert "R² rose by 0.050" in text and "n = 80" in text
     assert re.search(r"differs from siginfo&#39;s cc_q75 by 0.020 \(median of \d+ signatures\), in 0.0% by", text)
+    assert "Cell lines explain n/a % of the variance of APC" in text  # which is all that is known of them here
     assert re.search(r"<code>seed</code></th><td><code>7</code>", text)
     assert "model.latent" in text and f"numpy {np.__version__}" in text
+
+
+def test_page_says_what_apc_goes_with(found):
+    apc = found["apc"]
+    found["apc"] = apc.assign(
+        cell_iname=np.where(apc["apc"] > apc["apc"].median(), "A375", "PC3"), pert_dose=apc["apc"] + 1, pert_time=24
+    )
+    text = render_report(**found)
+    share = float(re.search(r"Cell lines explain (\S+) % of the variance", text).group(1))
+    assert 0 < share < 100
+    assert "with dose is 1.000 (published 0.166) and with time n/a (published -0.005)" in text
 
 
 def test_same_tables_give_the_same_bytes(found):
