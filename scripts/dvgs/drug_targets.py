@@ -18,7 +18,7 @@ from dvgs.jobs import Progress, logger
 from dvgs.models import make_perturbation_model, reconstruction_loss
 from dvgs.pairs import contrast, cosine_of_pairs, describe, draw_counts, draw_exchanges, p_value, share_label
 from dvgs.seeds import derive_seed, generator
-from dvgs.tables import MISSING, read_table
+from dvgs.tables import MISSING, doses_in_micromolar, read_table
 from dvgs.training import fit, steps_per_epoch
 
 ALL = "all"  # in the column of replicates: their mean
@@ -51,10 +51,9 @@ def encode_conditions(obs):
     for the others is logged.
     """
     obs = obs.reindex(columns=["pert_id", "cell_iname", "pert_time", "pert_dose", "pert_dose_unit"])
-    micromolar = (obs["pert_dose_unit"] == "uM") | obs["pert_dose_unit"].isna()
-    time, dose = (pd.to_numeric(obs[name], errors="coerce") for name in ("pert_time", "pert_dose"))
+    time, dose = pd.to_numeric(obs["pert_time"], errors="coerce"), doses_in_micromolar(obs)
     unknown = {name: obs[name].isna() | obs[name].astype(str).isin(MISSING) for name in ("pert_id", "cell_iname")}
-    unknown |= {"pert_time": ~(time > 0), "pert_dose in µM": ~(micromolar & (dose > 0))}
+    unknown |= {"pert_time": ~(time > 0), "pert_dose in µM": ~(dose > 0)}
     for name, profiles in unknown.items():
         if profiles.any():
             logger.info("%d of %d profiles take no part for want of %s", profiles.sum(), len(obs), name)

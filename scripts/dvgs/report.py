@@ -238,7 +238,7 @@ def _apc_facts(apc):
             "significant": (fdr <= FDR).mean(),
             "replicating": (p <= ABOVE_NULL).mean(),
             "lowest": apc.loc[significant, "apc"].min(),
-            "goes_with": what_apc_goes_with(apc["apc"], apc),
+            "goes_with": what_apc_goes_with(apc),
             "q75": compare_q75(*apc[q75].to_numpy().T) if apc.columns.isin(q75).sum() == 2 else "",
             "picture": _picture(plots.apc_figure(apc, significant), "Distribution of APC"),
         }

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dvgs.tables import doses_in_micromolar
 from dvgs.values import SIMILARITIES
 
 CONFIDENCE = 0.95
@@ -135,28 +136,26 @@ def correlate_strata(values, apc, obs, chosen, n_bootstrap, rng):
     return pd.DataFrame(rows)
 
 
-def what_apc_goes_with(apc, obs):
+def what_apc_goes_with(table):
     """The share of the variance of APC that lies between cell lines, and its Spearman correlation with dose and time.
 
-    apc: (n,) floats, NaN where there is none. obs: DataFrame, rows as in apc, with `cell_iname`, `pert_dose`,
-    `pert_dose_unit`, `pert_time` where they are known; without a unit, doses are in µM, and others take no part. The
-    share is corrected for the number of cell lines (ε² of Kelley 1935), for many small groups explain much by chance.
+    table: DataFrame `apc`, NaN where there is none, and as far as they are known `cell_iname`, `pert_dose`,
+    `pert_dose_unit`, `pert_time`; doses other than in µM take no part. The share is corrected for the number of cell
+    lines (ε² of Kelley 1935), for many small groups explain much by chance.
     Returns a dict `cell_line, dose, time` of floats, NaN where nothing can be said.
     """
-    table = obs.reindex(columns=["cell_iname", "pert_dose", "pert_dose_unit", "pert_time"]).assign(apc=np.asarray(apc))
+    table = table.reindex(columns=["apc", "cell_iname", "pert_dose", "pert_dose_unit", "pert_time"])
     table = table[table["apc"].notna()]
-    cell, unit = table["cell_iname"], table["pert_dose_unit"]
-    micromolar = unit.isna() | unit.isin(["uM", ""])
-    found = {"cell_line": _between(table[cell.notna() & (cell != "")])}
-    for name, column in (("dose", table["pert_dose"].where(micromolar)), ("time", table["pert_time"])):
-        number = pd.to_numeric(column, errors="coerce")
+    cell, time = table["cell_iname"], pd.to_numeric(table["pert_time"], errors="coerce")
+    found = {"cell_line": _share_between(table[cell.notna() & (cell != "")])}
+    for name, number in (("dose", doses_in_micromolar(table)), ("time", time)):
         known = number.notna()
         x, y = number[known], table.loc[known, "apc"]
         found[name] = stats.spearmanr(x, y).statistic if x.nunique() > 1 and y.nunique() > 1 else np.nan
     return found
 
 
-def _between(table):
+def _share_between(table):
     groups = table.groupby(table["cell_iname"].astype(str))["apc"]
     n, k, total = len(table), groups.ngroups, table["apc"].var(ddof=0)
     if not 1 < k < n or total == 0:

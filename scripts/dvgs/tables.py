@@ -168,6 +168,12 @@ def _with_uniform_doses(frame):
     return frame
 
 
+def doses_in_micromolar(obs):
+    """`pert_dose` of siginfo as numbers, NaN where `pert_dose_unit` is another than µM; without a unit it is µM."""
+    unit = obs["pert_dose_unit"]
+    return pd.to_numeric(obs["pert_dose"], errors="coerce").where(unit.isna() | (unit == "uM"))
+
+
 def read_geneinfo(path):
     """geneinfo_beta.txt as a DataFrame of text indexed by `gene_id`; `feature_space` says what was measured."""
     frame = read_table(path, "geneinfo", ["gene_id"])

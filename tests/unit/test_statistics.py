@@ -141,20 +141,20 @@ def test_what_apc_goes_with_against_sums_by_hand(rng):
     obs["pert_dose_unit"] = np.where(np.arange(n) < 50, "uM", "ng/ml")
     apc = rng.normal(size=n) + 0.5 * (cell == "PC3")
     apc[:5], obs.loc[5:8, "cell_iname"] = np.nan, ["", np.nan, None, ""]
-    found = what_apc_goes_with(apc, obs)
+    found = what_apc_goes_with(obs.assign(apc=apc))
     groups = [apc[9:][cell[9:] == name] for name in ("A375", "MCF7", "PC3")]
     within = sum(((group - group.mean()) ** 2).sum() for group in groups) / (51 - 3)
     assert found["cell_line"] == pytest.approx(1 - within / np.var(apc[9:], ddof=1))
     assert found["dose"] == pytest.approx(stats.spearmanr(obs["pert_dose"][5:50], apc[5:50]).statistic)
     assert np.isnan(found["time"])  # all of one hour
-    assert np.isnan(list(what_apc_goes_with(apc, obs[[]]).values())).all()
-    assert np.isnan(list(what_apc_goes_with(np.full(n, np.nan), obs).values())).all()
-    assert np.isnan(what_apc_goes_with(apc, obs.assign(cell_iname=np.arange(n)))["cell_line"])
+    assert np.isnan(list(what_apc_goes_with(pd.DataFrame({"apc": apc})).values())).all()
+    assert np.isnan(list(what_apc_goes_with(obs.assign(apc=np.nan)).values())).all()
+    assert np.isnan(what_apc_goes_with(obs.assign(apc=apc, cell_iname=np.arange(n)))["cell_line"])
 
 
 def test_cell_lines_explain_nothing_of_what_is_noise(rng):
     shares = [
-        what_apc_goes_with(rng.normal(size=60), pd.DataFrame({"cell_iname": np.arange(60) // 3}))["cell_line"]
+        what_apc_goes_with(pd.DataFrame({"apc": rng.normal(size=60), "cell_iname": np.arange(60) // 3}))["cell_line"]
         for _ in range(200)
     ]
     assert abs(np.mean(shares)) < 0.03  # a third without the correction
