@@ -83,9 +83,9 @@ def _train(models, loss, x, y, rows, seeds, *, steps, batch_size, learning_rate)
     stacked = nn.Sequential(*map(_stack, zip(*map(_layers, models), strict=True)))
     optimizer = make_optimizer(stacked, learning_rate)
     keys = [(len(own), seed) for own, seed in zip(rows, seeds, strict=True)]
-    different = list(dict.fromkeys(keys))  # models of one key share their order, which is drawn once
+    different, which = _distinct(keys)  # models of one key share their order, which is drawn once
     orders = [batches(n, batch_size, seed) for n, seed in different]
-    which = torch.tensor([different.index(key) for key in keys], device=x.device)
+    which = torch.tensor(which, device=x.device)
     padded = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(x.device)
 
     def draw():
@@ -113,6 +113,13 @@ def _train(models, loss, x, y, rows, seeds, *, steps, batch_size, learning_rate)
             _draw_masks(stacked, seeds, step, batch)
             take_step()
     return stacked
+
+
+def _distinct(keys):
+    """The different ones of keys, and for every key its place among them."""
+    places = {}
+    which = [places.setdefault(key, len(places)) for key in keys]
+    return list(places), which
 
 
 @torch.no_grad()
@@ -168,7 +175,7 @@ def _draw_masks(stacked, seeds, step, batch):
     dropouts = [layer for layer in stacked if isinstance(layer, _Dropouts)]
     if not dropouts:
         return
-    different = list(dict.fromkeys(seeds))  # models of one seed share their masks, which are drawn once
+    different, which = _distinct(seeds)  # models of one seed share their masks, which are drawn once
     drawn = []
     for seed in different:
         seed_device(batch.device, derive_seed(seed, "step", step))
@@ -179,7 +186,6 @@ def _draw_masks(stacked, seeds, step, batch):
             elif isinstance(layer, _Dropouts):
                 masks.append(F.dropout(batch.new_ones(batch.shape[1], width), layer.p))
         drawn.append(masks)
-    which = [different.index(seed) for seed in seeds]
     for layer, masks in zip(dropouts, zip(*drawn, strict=True), strict=True):
         masks = torch.stack(masks)[which] if len(different) > 1 else masks[0]
         if masks.is_cuda and layer.masks is not None:
