@@ -48,6 +48,7 @@ def similarity(model, loss, x, y, target_gradient, grad_params=None):
 class GradientSimilarity:
     """`similarity` for many batches of one model: what the layers allow is found out once, on the first batch.
 
+    `compared`: the names of the parameters that are compared, by parameter. `formed`: those of them that no rule fits.
     `width`: after a call, the bytes that the layers with a rule took in and gave out for one sample.
     """
 
@@ -58,12 +59,12 @@ class GradientSimilarity:
             raise ValueError(f"the model has no parameter {sorted(unknown)[0]}; it has {', '.join(named)}")
         if frozen := [name for name in grad_params or () if not named[name].requires_grad]:
             raise ValueError(f"parameter {frozen[0]} does not require gradients, so it cannot be compared")
-        self._names = {
+        self.compared = {
             p: name for name, p in named.items() if p.requires_grad and (grad_params is None or name in grad_params)
         }
-        if not self._names:
+        if not self.compared:
             raise ValueError("the model has no trainable parameters to compare")
-        self._rules, self._formed = _assign(model, self._names)
+        self._rules, self.formed = _assign(model, self.compared)
         self._tried = 0  # samples of the last check of the rules
         self._waiting, self._unseen = set(), set()  # layers that it could not judge: no gradient yet, not called yet
         self._draws = self._said = False  # whether the model draws random numbers, and the log knows what is slow
@@ -71,7 +72,7 @@ class GradientSimilarity:
     @property
     def is_static(self):
         """After a call: whether calls on as many samples do the same: no random numbers, no gradients formed."""
-        return not (self._draws or self._formed)
+        return not (self._draws or self.formed)
 
     def __call__(self, x, y, target_gradient, target_squared=None):
         """As `similarity`. target_squared: what `squared_norm` gives for this target, where that is known already."""
@@ -91,7 +92,7 @@ class GradientSimilarity:
         return {
             p: torch.zeros_like(p) if g is None else g.detach()
             for p, g in zip(parameters, target_gradient, strict=True)
-            if p in self._names
+            if p in self.compared
         }
 
     def prepare(self, x, y):
@@ -103,27 +104,45 @@ class GradientSimilarity:
 
     def _sums(self, x, y, gradient_of):
         self.prepare(x, y)
-        if self._formed and self._draws:
+        if self.formed and self._draws:
             # A second pass would draw other masks, so all parameters must come from one.
             return self._form(x, y, gradient_of)
+        found = self._factors(x, y)
+        if found is None:
+            return self._sums(x, y, gradient_of)
+        losses, factors = found
+        with torch.autocast(x.device.type, enabled=False):  # a caller's autocast is for the model; rules keep sums wide
+            dot, squared = torch.zeros_like(losses), torch.zeros_like(losses)
+            for layer, (a, delta) in factors.items():
+                layer_dot, layer_squared = self._apply(layer, a, delta, gradient_of)
+                dot += layer_dot
+                squared += layer_squared
+        if self.formed:
+            _, formed_dot, formed_squared = self._form(x, y, {p: gradient_of[p] for p in self.formed})
+            dot += formed_dot
+            squared += formed_squared
+        return losses, dot, squared
+
+    def factors(self, x, y):
+        """Losses (n,), and by layer with a rule its input a and the gradients δ of every sample's loss for its output.
+
+        The parameters in `formed` have no such factors.
+        """
+        self.prepare(x, y)
+        return self._factors(x, y) or self.factors(x, y)
+
+    def _factors(self, x, y):
+        """As `factors`; None when a layer was used as never before, about which the engine has then thought again."""
         losses, calls = self._forward(x, y)
-        if calls is None or self._unseen & calls.keys():  # a layer is used as never before
+        if calls is None or self._unseen & calls.keys():
             self._tried = 0
             self.prepare(x, y)
             self._give_up(self._unseen & (calls or {}).keys())  # not by the few samples of the check
             self._unseen -= (calls or {}).keys()
-            return self._sums(x, y, gradient_of)
-        with torch.autocast(x.device.type, enabled=False):  # a caller's autocast is for the model; rules keep sums wide
-            dot, squared = torch.zeros_like(losses), torch.zeros_like(losses)
-            for layer, delta in self._deltas(losses, calls).items():
-                layer_dot, layer_squared = self._apply(layer, calls, delta, gradient_of)
-                dot += layer_dot
-                squared += layer_squared
-        if self._formed:
-            _, formed_dot, formed_squared = self._form(x, y, {p: gradient_of[p] for p in self._formed})
-            dot += formed_dot
-            squared += formed_squared
-        return losses.detach(), dot, squared
+            return None
+        with torch.autocast(x.device.type, enabled=False):
+            deltas = self._deltas(losses, calls)
+        return losses.detach(), {layer: (calls[layer][0], delta) for layer, delta in deltas.items()}
 
     def _forward(self, x, y):
         """Losses, and of every layer with a rule its input and the node of the graph that made its output.
@@ -166,10 +185,10 @@ class GradientSimilarity:
         deltas = torch.autograd.grad(losses.sum(), edges, retain_graph=keep_graph, allow_unused=True)
         return {layer: delta for layer, delta in zip(calls, deltas, strict=True) if delta is not None}
 
-    def _apply(self, layer, calls, delta, gradient_of):
+    def _apply(self, layer, a, delta, gradient_of):
         own = {name: gradient_of[p] for name, p in layer.named_parameters(recurse=False) if p in gradient_of}
         with torch.no_grad():
-            return self._rules[layer](layer, calls[layer][0], delta, own)
+            return self._rules[layer](layer, a, delta, own)
 
     def _try(self, x, y):
         """Check the rules on a few samples against autograd, so that no use of a layer that they do not foresee
@@ -189,12 +208,12 @@ class GradientSimilarity:
             losses, calls = self._forward(x, y)
         self._tried, self._draws = len(x), not torch.equal(state, _random_state(x.device))
         self._judge(losses, calls)
-        if self._formed and not self._said:
-            names = ", ".join(self._names[p] for p in self._formed)
+        if self.formed and not self._said:
+            names = ", ".join(self.compared[p] for p in self.formed)
             logger.warning("no rule fits %s: their gradients are formed sample by sample, which is slow", names)
             self._said = True
-        if self._formed and not self._draws:
-            alone, _, _ = self._form(x, y, {p: torch.zeros_like(p) for p in self._formed})
+        if self.formed and not self._draws:
+            alone, _, _ = self._form(x, y, {p: torch.zeros_like(p) for p in self.formed})
             if not torch.allclose(alone, losses, rtol=1e-3, atol=1e-6):
                 raise ValueError(
                     "the loss of a sample changes with the samples beside it, so it has no gradient of its own; "
@@ -205,7 +224,7 @@ class GradientSimilarity:
         """Give up layers whose rule differs, for any sample, from the gradient that autograd forms."""
         deltas = self._deltas(losses, calls, keep_graph=True)
         gradient_of, reached = self._formed_gradients(losses.sum())
-        layers = {layer: [p for p in layer.parameters(recurse=False) if p in self._names] for layer in self._rules}
+        layers = {layer: [p for p in layer.parameters(recurse=False) if p in self.compared] for layer in self._rules}
         truth = {layer: [] for layer in layers}
         for value in losses:
             own, _ = self._formed_gradients(value)
@@ -216,7 +235,7 @@ class GradientSimilarity:
         target = {layer: sum(_square(gradient_of[p]) for p in parameters) for layer, parameters in layers.items()}
         whole_target = sum(target.values())
 
-        coarsest = max(torch.finfo(p.dtype).eps for p in self._names)
+        coarsest = max(torch.finfo(p.dtype).eps for p in self.compared)
         tolerance = 1e-8 if coarsest < 1e-15 else max(1e-3, 8 * coarsest)  # TF32 has an error of 1e-3, too
         rounding = 1e-9  # a gradient that is zero but for this, as of a bias before a norm, is no reason to mistrust
         self._waiting, self._unseen, wrong = set(), set(), []
@@ -224,7 +243,7 @@ class GradientSimilarity:
             found_dot = found_squared = torch.zeros_like(dot)
             if layer in deltas:
                 found_dot, found_squared = (
-                    found.double().cpu() for found in self._apply(layer, calls, deltas[layer], gradient_of)
+                    found.double().cpu() for found in self._apply(layer, calls[layer][0], deltas[layer], gradient_of)
                 )
             bound = tolerance * torch.maximum(squared, rounding * whole)
             bound_dot = tolerance * torch.maximum(squared * target[layer], rounding * whole * whole_target).sqrt()
@@ -235,15 +254,15 @@ class GradientSimilarity:
         self._give_up(wrong)
 
     def _formed_gradients(self, value):
-        gradients = torch.autograd.grad(value, list(self._names), retain_graph=True, allow_unused=True)
-        found = dict(zip(self._names, gradients, strict=True))
+        gradients = torch.autograd.grad(value, list(self.compared), retain_graph=True, allow_unused=True)
+        found = dict(zip(self.compared, gradients, strict=True))
         reached = {p for p, g in found.items() if g is not None}
         return {p: g if p in reached else torch.zeros_like(p) for p, g in found.items()}, reached
 
     def _give_up(self, layers):
         for layer in layers:
             if self._rules.pop(layer, None) is not None:
-                self._formed += [p for p in layer.parameters(recurse=False) if p in self._names]
+                self.formed += [p for p in layer.parameters(recurse=False) if p in self.compared]
 
     def _form(self, x, y, gradient_of):
         """Losses, dot products and squared norms from gradients that are formed, for the given parameters only."""

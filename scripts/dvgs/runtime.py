@@ -55,8 +55,10 @@ def work(stage, config, profiles, genes, gigabytes, target=None):
         return {"trained": passes * profiles * products / 1e12, "steps": n_steps}
 
     if stage == "train_trajectory":
-        trained = DRAWS * steps * min(n_target, config["trajectory"]["batch_size"]) * products / 1e12
-        return {"trained": trained, "steps": DRAWS * steps, "written": DRAWS * rows * products * 8 / 1e9}
+        trained = steps * min(n_target, config["trajectory"]["batch_size"]) * products
+        if config["trajectory"]["natural"]:
+            trained += rows * n_target * 2 * curvature(genes, *model["hidden"], model["latent"])
+        return {"trained": DRAWS * trained / 1e12, "steps": DRAWS * steps, "written": DRAWS * rows * products * 8 / 1e9}
     if stage == "score_shard":
         return {"scored": profiles * rows * products / 1e12}
     if stage == "trace_curve":
@@ -85,6 +87,11 @@ def work(stage, config, profiles, genes, gigabytes, target=None):
 def multiplications(*widths):
     """Of one sample's way through Linear layers of these widths."""
     return sum(a * b for a, b in pairwise(widths))
+
+
+def curvature(*widths):
+    """Multiplications of one sample for the natural gradient; a third, as a gradient has three of a forward pass."""
+    return sum(a * a + 3 * a * b + b * b for a, b in pairwise(widths)) / 3
 
 
 def stacked(products, batch_size):

@@ -31,17 +31,34 @@ DROPOUT = 0.5  # of the classifiers, as published
 
 
 def value_by_dvgs(
-    task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=True, similarity="cosine"
+    task,
+    *,
+    epochs=100,
+    restarts=3,
+    batch_size=500,
+    learning_rate=1e-3,
+    class_balance=True,
+    similarity="cosine",
+    natural=False,
+    layers=None,
 ):
     """DataFrame `value, se`, the latter for the cosine only.
 
     class_balance: whether the classes of the target count alike; the source's never do. similarity: a similarity of
     gradients, a column of the table of dvgs.value; "loss" is the mean loss along the same steps, less of it is better.
+    natural: as for dvgs.value. layers: how many of the last layers with parameters are compared, None for all.
     """
     training = {"epochs": epochs, "restarts": restarts, "batch_size": batch_size, "lr": learning_rate}
+    training |= {"natural": natural, "grad_params": layers and _last_parameters(task.start(), layers)}
     table = value_by_similarities(task, class_balance, **training)
     value = -table["loss"] if similarity == "loss" else table[similarity]
     return pd.DataFrame({"value": value, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
+
+
+def _last_parameters(model, layers):
+    """Names of the parameters of the last layers that have any."""
+    own = [[f"{name}.{p}" for p, _ in m.named_parameters(recurse=False)] for name, m in model.named_modules()]
+    return [name for names in [names for names in own if names][-layers:] for name in names]
 
 
 def value_by_similarities(task, class_balance, *, batch_size, **training):

@@ -19,6 +19,7 @@ from dvgs.files import digest
 from dvgs.gradients import GradientSimilarity, same_buffers
 from dvgs.jobs import Progress, logger
 from dvgs.models import Autoencoder
+from dvgs.natural import natural_gradient
 from dvgs.recording import Recording
 from dvgs.seeds import derive_seed
 from dvgs.training import fit, make_optimizer, steps_per_epoch
@@ -40,6 +41,7 @@ def record_trajectory(
     stable=None,
     pilot=None,
     grad_params=None,
+    natural=False,
 ):
     """Train a model on the target and write what it went through to an HDF5 file.
 
@@ -48,6 +50,8 @@ def record_trajectory(
     model as it is, each further restart from weights drawn anew. Frozen parameters and buffers stay as they are. With
     `stable`, the first run ends before its epochs once training has settled and the ranking of the pilot, a pair
     of tensors (x, y) from the source, is that stable (is_settled, rank_agreement); further restarts are as long.
+    natural: whether to write the natural gradient of the whole target (natural_gradient), zero for parameters that are
+    not compared, in place of the batch's gradient; the training is the same.
 
     Datasets: `parameters` and `gradients` (rows, parameters) and the target's `loss` (rows,), restart after restart;
     `n_rows` (1,), int64, the rows of one restart; with `stable`, `pilot` (rows of one restart, n), float32, the cosines
@@ -57,7 +61,8 @@ def record_trajectory(
     finite.
     """
     n_steps = epochs * steps_per_epoch(len(x), batch_size)
-    settings = (epochs, batch_size, learning_rate, seed, restarts, every, stable, grad_params and sorted(grad_params))
+    compared = grad_params and sorted(grad_params), natural
+    settings = (epochs, batch_size, learning_rate, seed, restarts, every, stable, *compared)
     modes = [module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]
     what = (torch.__version__, x.device.type, repr(model), modes, settings)
     key = digest(what, *model.state_dict().values(), x, y, *(pilot or ()), _first_losses(model, loss, x, y))
@@ -84,7 +89,8 @@ def record_trajectory(
             if not math.isfinite(value):
                 problem = f"the target's loss is {value} at step {step}"
                 raise InputError("trajectory", "learning_rate", problem, "lower it or scale the data")
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+            found = natural_gradient(engine, x, y, batch_size) if natural else {p: p.grad for p in model.parameters()}
+            gradients = [torch.zeros_like(p) if found.get(p) is None else found[p] for p in model.parameters()]
             recording.write(restart * recording.n_rows + row, model, gradients, value)
             if stable and restart == 0:
                 recording.pilot.write([row], engine(*pilot, gradients)["cosine"].cpu()[None])

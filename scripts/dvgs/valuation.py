@@ -35,6 +35,7 @@ def value(
     device="auto",
     precision="float32",
     grad_params=None,
+    natural=False,
     stable=None,
     work=None,
 ):
@@ -57,6 +58,8 @@ def value(
     device: "auto" (CUDA where there is one), "cpu" or "cuda".
     precision: "float32" (the model's own numbers), "tf32" or "bf16", for scoring.
     grad_params: names of the parameters to compare, by default all that are trainable.
+    natural: compare with the natural gradient of the whole target instead of its batch's gradient (`dvgs.natural`);
+        what is compared must belong to Linear layers.
     stable: stop training once the loss has settled and the values up to there and those up to half as many steps have
         this Spearman correlation.
     work: a folder in which a run that was killed is found and continued, for the caller to remove in the end. It holds
@@ -95,6 +98,7 @@ def value(
             stable=stable,
             pilot=stable and _pilot(source, seed, device),
             grad_params=grad_params,
+            natural=natural,
         )
         with Trajectory(path, model, device) as trajectory:
             table = score(

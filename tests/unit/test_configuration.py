@@ -20,7 +20,15 @@ def test_defaults_are_the_published_settings():
     found = config()
     check_config(found, SCHEMA)
     assert found["model"] == {"hidden": [256, 256], "latent": 64}
-    published = {"epochs": 500, "batch_size": 5000, "learning_rate": 0.001, "restarts": 1, "every": 1, "stable": None}
+    published = {
+        "epochs": 500,
+        "batch_size": 5000,
+        "learning_rate": 0.001,
+        "restarts": 1,
+        "every": 1,
+        "natural": False,
+        "stable": None,
+    }
     assert found["trajectory"] == published and found["precision"] == "float32"
     assert found["targets"]["general"]["target_size"] == 5000
     assert found["curves"]["budget"] == "equal_steps" and found["clean"]["cutoff"] == "auto"

@@ -12,6 +12,8 @@ METHODS = {
     "DVGS, classes as they are": "dvgs_raw",
     "DVGS, classes as they are, 10 starts of 30 epochs": "dvgs_early",
     "DVGS, one start of 100 epochs": "dvgs_once",
+    "DVGS, natural gradient": "dvgs_natural",
+    "DVGS, natural gradient, two last layers": "dvgs_natural",
     "mean loss along the same steps": "dvgs_loss",
     "mean loss along the steps, classes as they are": "dvgs_loss",
     "random": "random",

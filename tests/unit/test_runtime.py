@@ -3,11 +3,14 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
+from torch.utils.flop_counter import FlopCounterMode
 
 from dvgs import runtime
 from dvgs.configuration import check_config
 from dvgs.curves import plan
-from dvgs.models import make_autoencoder, make_perturbation_model
+from dvgs.gradients import GradientSimilarity
+from dvgs.models import make_autoencoder, make_perturbation_model, reconstruction_loss
+from dvgs.natural import natural_gradient
 from dvgs.scoring import plan_shard
 from dvgs.together import group_size
 from dvgs.training import steps_per_epoch
@@ -106,3 +109,27 @@ def test_rates_are_of_all_stages_and_of_work_that_they_do():
     for stage, found in rates.items():
         assert set(found) == {"start", *runtime.work(stage, config, N, GENES, GB)} - {"steps"}
         assert all(rate >= 0 for rate in found.values()) and sum(found.values()) > 0
+
+
+def test_the_work_of_natural_gradients_is_that_which_is_done():
+    model, x = make_autoencoder(300, [80, 40], 20, seed=0), torch.randn(500, 300)
+    engine = GradientSimilarity(model, reconstruction_loss)
+    engine.prepare(x, x)
+    with FlopCounterMode(display=False) as counter:
+        natural_gradient(engine, x, x, 100)
+    plain, natural = (
+        runtime.work(
+            "train_trajectory",
+            make_config(
+                model={"hidden": [80, 40], "latent": 20},
+                targets={"general": {"target_size": 625}},  # 500 without those for validation
+                trajectory={"epochs": 1, "natural": natural},
+            ),
+            1,
+            300,
+            GB,
+        )["trained"]
+        for natural in (False, True)
+    )
+    multiplications = counter.get_total_flops() / 2
+    assert 3 * (natural - plain) / runtime.DRAWS * 1e12 == pytest.approx(multiplications, rel=0.1)

@@ -9,6 +9,7 @@ import value_by_method
 import value_study
 from dvgs.errors import InputError
 from dvgs.studies import draw, generator_of, make_task, value_task
+from dvgs.trajectory import Trajectory
 
 SIZES = {"source": 40, "target": 20, "test_size": 30}
 
@@ -107,6 +108,16 @@ def test_tasks_of_all_kinds_are_valued(rng, shape, task):
     assert made.n_classes == (3 if task == "classify" else 0)
     values, _ = value_task(made, "dvgs", {"epochs": 2, "restarts": 1})
     assert np.isfinite(values["value"]).all() and np.isfinite(made.score(made.start(), *made.target))
+
+
+def test_dvgs_of_the_last_layers_against_the_natural_gradient(data, tmp_path):
+    task = make_task(drawn(data), hidden=[6, 5], seed=1, device=torch.device("cpu"), work=tmp_path)
+    value_task(task, "dvgs_natural", {"epochs": 2, "restarts": 1, "natural": True, "layers": 2})
+    named = dict(task.start().named_parameters())
+    assert list(named) == ["0.weight", "0.bias", "4.weight", "4.bias", "8.weight", "8.bias"]
+    with Trajectory(tmp_path / "trajectory.h5", task.start()) as trajectory:
+        gradient = dict(zip(named, trajectory.at(0), strict=True))
+    assert [name for name, g in gradient.items() if g.any()] == ["4.weight", "4.bias", "8.weight", "8.bias"]
 
 
 def test_seconds_of_a_run_that_was_killed_are_not_known(data, tmp_path):
