@@ -8,17 +8,17 @@ For a layer y = W a + b let ã = (a, 1), and δ_i be the gradient of sample i's 
     ∇L = M = mean δ_i ã_iᵀ      A = mean ã_i ã_iᵀ      G = mean δ_i δ_iᵀ      F⁻¹ ∇L = (G + λ_G I)⁻¹ M (A + λ_A I)⁻¹
 
 Compared with this direction in place of M, a sample's gradient says more about the sample and less about what all
-samples have in common. The samples' own gradients stay as they are, so scoring costs what it did.
+samples have in common. The samples' own gradients stay as they are, so scoring costs what it did. λ is the mean
+eigenvalue times √(width / n): as far as the eigenvalues from n samples lie apart for no reason but that they are n
+(Marchenko and Pastur 1967), so that wide layers of small targets are damped most.
 """
+
+import math
 
 import torch
 from torch import nn
 
 from dvgs.errors import InputError
-
-# λ, as a multiple of the mean eigenvalue. With a tenth, few hundred target samples tell the directions of a wide layer
-# too badly; ten times as much is nearly the gradient itself.
-DAMPING = 1.0
 
 
 def natural_gradient(engine, x, y, size):
@@ -38,8 +38,9 @@ def natural_gradient(engine, x, y, size):
             products = delta.T @ inputs, inputs.T @ inputs, delta.T @ delta
             sums[layer] = [sum(pair) for pair in zip(products, sums.get(layer, (0, 0, 0)), strict=True)]
     found = {p: torch.zeros_like(p) for p in engine.compared}
-    for layer, (m, a, g) in sums.items():
-        solved = _solve(g / len(x), _solve(a / len(x), m.T / len(x)).T)
+    for layer, parts in sums.items():
+        m, a, g = (part / len(x) for part in parts)
+        solved = _solve(g, _solve(a, m.T, len(x)).T, len(x))
         if layer.weight in found:
             found[layer.weight] = solved[:, : layer.in_features].contiguous()
         if layer.bias in found:
@@ -52,9 +53,9 @@ def _inputs(layer, a, compared):
     return [part for p, part in ((layer.weight, a), (layer.bias, torch.ones_like(a[:, :1]))) if p in compared]
 
 
-def _solve(matrix, right):
-    """(matrix + λ I)⁻¹ right, zero where the matrix is."""
-    damping = DAMPING * matrix.diagonal().mean() + torch.finfo(matrix.dtype).tiny
+def _solve(matrix, right, n):
+    """(matrix + λ I)⁻¹ right, for a mean over n samples; zero where the matrix is."""
+    damping = math.sqrt(len(matrix) / n) * matrix.diagonal().mean() + torch.finfo(matrix.dtype).tiny
     damped = matrix + damping * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
     return torch.cholesky_solve(right, torch.linalg.cholesky(damped))
 
