@@ -14,7 +14,9 @@ from torch import nn
 
 import dvgs
 from dvgs import capture, scoring
+from dvgs.gradients import GradientSimilarity
 from dvgs.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
+from dvgs.natural import natural_gradient
 from dvgs.together import fit_together, predict_together
 from dvgs.training import fit
 from dvgs.trajectory import Trajectory, record_trajectory
@@ -61,6 +63,16 @@ def test_cuda_ranks_as_the_cpu_does(profiles, precision):
     if precision == "float32":
         for name in cpu:
             assert np.allclose(cpu[name], cuda[name], rtol=1e-3, atol=1e-4), name
+
+
+def test_natural_gradient_is_that_of_the_cpu(profiles):
+    x, found = torch.from_numpy(profiles[:500]), []
+    for device in ("cpu", "cuda"):
+        model = make_autoencoder(100, [20], 5, seed=3).to(device)
+        engine = GradientSimilarity(model, reconstruction_loss)
+        found.append(natural_gradient(engine, x.to(device), x.to(device), 200).values())
+    for cpu, cuda in zip(*found, strict=True):
+        assert (cpu - cuda.cpu()).norm() < 1e-3 * cpu.norm()
 
 
 def test_captured_launches_give_what_launches_give(profiles, monkeypatch):

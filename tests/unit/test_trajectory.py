@@ -147,7 +147,10 @@ def test_settled_is_where_the_second_half_brought_little():
     assert is_settled(np.append(1.0, np.full(99, 0.1)))
 
 
-@pytest.mark.parametrize("options", [{"restarts": 2}, {"every": 3, "restarts": 2}, {"stable": 0.8, "epochs": 30}])
+@pytest.mark.parametrize(
+    "options",
+    [{"restarts": 2}, {"every": 3, "restarts": 2}, {"stable": 0.8, "epochs": 30}, {"natural": True, "restarts": 2}],
+)
 def test_an_interrupted_recording_goes_on_to_the_same_bytes(tmp_path, x, monkeypatch, options, caplog):
     """Stopped again and again, between the writing of a row and its snapshot or after it."""
     caplog.set_level("INFO")
