@@ -3,6 +3,9 @@
     F⁻¹ ∇L,   F ≈ A ⊗ G for each layer        (Amari 1998, doi:10.1162/089976698300017746; K-FAC,
                                               Martens and Grosse 2015, arXiv 1503.05671)
 
+F is the empirical Fisher matrix, of the labels that are there, not of those that the model would draw (what it is not,
+say Kunstner et al. 2019, arXiv 1905.12558).
+
 For a layer y = W a + b let ã = (a, 1), and δ_i be the gradient of sample i's loss with respect to y. Over the target,
 
     ∇L = M = mean δ_i ã_iᵀ      A = mean ã_i ã_iᵀ      G = mean δ_i δ_iᵀ      F⁻¹ ∇L = (G + λ_G I)⁻¹ M (A + λ_A I)⁻¹
@@ -22,23 +25,26 @@ from dvgs.errors import InputError
 
 
 def natural_gradient(engine, x, y, size):
-    """The natural gradient of a target's mean loss, a tensor for each parameter that engine compares, by parameter.
+    """The natural gradient of a target's mean loss: by parameter that engine compares, a tensor of its shape.
 
-    engine: a GradientSimilarity; what it compares must belong to Linear layers of vectors. x, y: the whole target, on
-    the model's device. size: samples that pass through the model at once. Raises InputError for other layers, and when
-    a loss is not finite.
+    engine: a GradientSimilarity; what it compares must belong to Linear layers of vectors. x, y: the whole target, at
+    least a sample, on the model's device. size: samples that pass through the model at once. Half precision gives
+    float32. Memory: some matrices as wide as the widest layer. Raises InputError for other layers, and for a loss or a
+    gradient that is not finite.
     """
     sums = {}
-    for rows in torch.arange(len(x), device=x.device).split(size):
-        losses, factors = engine.factors(x[rows], y[rows])
-        _check(engine, losses, factors)
+    for inputs, labels in zip(x.split(size), y.split(size), strict=True):
+        losses, factors = engine.factors(inputs, labels)
+        _check_layers(engine, factors)
+        _check_finite(losses)
         for layer, (a, delta) in factors.items():
             delta = delta.to(torch.promote_types(delta.dtype, torch.float32))
-            inputs = torch.cat([part.to(delta.dtype) for part in _inputs(layer, a, engine.compared)], dim=1)
-            products = delta.T @ inputs, inputs.T @ inputs, delta.T @ delta
-            sums[layer] = [sum(pair) for pair in zip(products, sums.get(layer, (0, 0, 0)), strict=True)]
+            a = torch.cat([part.to(delta.dtype) for part in _inputs(layer, a, engine.compared)], dim=1)
+            products = delta.T @ a, a.T @ a, delta.T @ delta
+            sums[layer] = [p + q for p, q in zip(products, sums[layer], strict=True)] if layer in sums else products
     found = {p: torch.zeros_like(p) for p in engine.compared}
     for layer, parts in sums.items():
+        _check_finite(*parts)
         m, a, g = (part / len(x) for part in parts)
         solved = _solve(g, _solve(a, m.T, len(x)).T, len(x))
         if layer.weight in found:
@@ -54,20 +60,21 @@ def _inputs(layer, a, compared):
 
 
 def _solve(matrix, right, n):
-    """(matrix + λ I)⁻¹ right, for a mean over n samples; zero where the matrix is."""
-    damping = math.sqrt(len(matrix) / n) * matrix.diagonal().mean() + torch.finfo(matrix.dtype).tiny
-    damped = matrix + damping * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-    return torch.cholesky_solve(right, torch.linalg.cholesky(damped))
+    """(matrix + λ I)⁻¹ right, for a mean over n samples, which is changed; zero where it is."""
+    mean = matrix.diagonal().mean()
+    matrix.diagonal().add_(math.sqrt(len(matrix) / n) * mean + torch.finfo(matrix.dtype).tiny)
+    return torch.cholesky_solve(right, torch.linalg.cholesky(matrix))
 
 
-def _check(engine, losses, factors):
-    names = [engine.compared[p] for p in engine.formed]
-    for layer, (a, _) in factors.items():
-        if type(layer) is not nn.Linear or a.ndim != 2:
-            names += [engine.compared[p] for p in layer.parameters(recurse=False) if p in engine.compared]
-    if names:
-        problem = f"{names[0]} has no natural gradient, for it belongs to no Linear layer of vectors"
-        raise InputError("model", "natural", problem, "compare others by grad_params")
-    if not losses.isfinite().all():
-        problem = "the loss of a target sample is not finite"
+def _check_layers(engine, factors):
+    unfit = [p for layer, (a, _) in factors.items() if type(layer) is not nn.Linear or a.ndim != 2
+             for p in layer.parameters(recurse=False) if p in engine.compared]  # fmt: skip
+    for p in engine.formed + unfit:
+        problem = f"{engine.compared[p]} has no natural gradient; Linear layers have one that see vectors, once a pass"
+        raise InputError("model", "natural", f"{problem}, with weights of their own", "compare others by grad_params")
+
+
+def _check_finite(*tensors):
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        problem = "the target's losses, its gradients or their squares are not finite"
         raise InputError("trajectory", "learning_rate", problem, "lower it or scale the data")

@@ -17,7 +17,7 @@ def compare(detection, seconds):
     intervals are 95 % by a t distribution.
     """
     keys = ["study", "method", "replicate"]
-    table = detection[[*keys, "auroc"]].merge(seconds[[*keys, "seconds"]], on=keys, validate="one_to_one")
+    table = detection[[*keys, "auroc"]].merge(seconds[[*keys, "seconds"]], "left", keys, validate="one_to_one")
     reference = table.loc[table["method"] == REFERENCE, ["study", "replicate", "seconds"]]
     table = table.merge(reference, on=["study", "replicate"], how="left", suffixes=("", "_reference"))
     table["ratio"] = np.log(table["seconds"] / table["seconds_reference"])

@@ -57,7 +57,8 @@ def work(stage, config, profiles, genes, gigabytes, target=None):
     if stage == "train_trajectory":
         trained = steps * min(n_target, config["trajectory"]["batch_size"]) * products
         if config["trajectory"]["natural"]:
-            trained += rows * n_target * 2 * curvature(genes, *model["hidden"], model["latent"])
+            trained += rows * 2 * curvature(n_target, genes, *model["hidden"], model["latent"])
+            steps += rows * ceil(n_target / config["trajectory"]["batch_size"])
         return {"trained": DRAWS * trained / 1e12, "steps": DRAWS * steps, "written": DRAWS * rows * products * 8 / 1e9}
     if stage == "score_shard":
         return {"scored": profiles * rows * products / 1e12}
@@ -89,9 +90,13 @@ def multiplications(*widths):
     return sum(a * b for a, b in pairwise(widths))
 
 
-def curvature(*widths):
-    """Multiplications of one sample for the natural gradient; a third, as a gradient has three of a forward pass."""
-    return sum(a * a + 3 * a * b + b * b for a, b in pairwise(widths)) / 3
+def curvature(n, *widths):
+    """Multiplications of a natural gradient over n samples, a third of them, as a gradient has three of a forward pass.
+
+    Those of every sample, and those of two Cholesky decompositions and their solutions.
+    """
+    layers = pairwise(widths)
+    return sum(n * (a * a + 3 * a * b + b * b) + (a**3 + b**3) / 6 + a * b * (a + b) for a, b in layers) / 3
 
 
 def stacked(products, batch_size):

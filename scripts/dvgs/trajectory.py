@@ -61,8 +61,8 @@ def record_trajectory(
     finite.
     """
     n_steps = epochs * steps_per_epoch(len(x), batch_size)
-    compared = grad_params and sorted(grad_params), natural
-    settings = (epochs, batch_size, learning_rate, seed, restarts, every, stable, *compared)
+    settings = (epochs, batch_size, learning_rate, seed, restarts, every, stable, natural)
+    settings += (grad_params and sorted(grad_params),)
     modes = [module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]
     what = (torch.__version__, x.device.type, repr(model), modes, settings)
     key = digest(what, *model.state_dict().values(), x, y, *(pilot or ()), _first_losses(model, loss, x, y))

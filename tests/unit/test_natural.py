@@ -107,22 +107,34 @@ def test_in_other_numbers_it_is_nearly_the_same(data, dtype):
         assert error < (1e-4 if dtype == torch.float32 else 0.2)
 
 
-def test_other_layers_are_refused():
+def test_other_layers_are_refused(data):
     images = torch.randn(4, 3, 32, 32)
     engine = GradientSimilarity(make_image_classifier([8], 3, 0), nn.CrossEntropyLoss(reduction="none"))
     with pytest.raises(InputError, match=r"model: natural: 0.weight has no natural gradient.* grad_params"):
         natural_gradient(engine, images, torch.zeros(4, dtype=torch.int64), 4)
     sequences = torch.randn(4, 7, 6)
     engine = GradientSimilarity(nn.Sequential(nn.Linear(6, 2)), lambda out, y: (out - y).square().sum((1, 2)))
-    with pytest.raises(InputError, match="Linear layer of vectors"):
+    with pytest.raises(InputError, match="Linear layers have one that see vectors"):
         natural_gradient(engine, sequences, torch.randn(4, 7, 2), 4)
+    twice = nn.Linear(6, 6, dtype=torch.float64)
+    engine = GradientSimilarity(nn.Sequential(twice, nn.Tanh(), twice), squares)
+    with pytest.raises(InputError, match=r"0.weight has no natural gradient.* once a pass"):
+        natural_gradient(engine, data[0], data[0], 23)
 
 
 def test_a_loss_that_is_not_finite_is_one_line(data):
     x, y = data
     y[7] = np.inf
-    with pytest.raises(InputError, match="loss of a target sample is not finite"):
+    with pytest.raises(InputError, match="losses, its gradients or their squares are not finite"):
         natural_gradient(GradientSimilarity(network(), squares), x, y, 5)
+
+
+def test_a_gradient_that_is_not_finite_is_one_line(data):
+    model, (x, y) = network(), data
+    y[20, 0] = 10
+    engine = GradientSimilarity(model, lambda prediction, y: (squares(prediction, y) * (y[:, 0] < 10)).sqrt())
+    with pytest.raises(InputError, match="lower it or scale the data"):
+        natural_gradient(engine, x, y, 5)
 
 
 def test_values_compare_with_the_natural_gradient_of_the_whole_target(tmp_path):
