@@ -92,7 +92,8 @@ def run_value(options):
         if max(classes) >= len(classes):
             problem = f"{len(classes)} classes have numbers up to {max(classes)}"
             raise InputError(options.data, "classes", problem, "number the classes from 0 without gaps")
-        model = make_classifier(target[0].shape[1], options.hidden, len(classes), options.seed)
+        widths = target[0].shape[1], options.hidden, len(classes)
+        model = make_classifier(*widths, options.seed, dropout=0.5, norm=True)  # as published
         loss = torch.nn.CrossEntropyLoss(reduction="none")
     work = options.output.with_name(f".{options.output.name}.work")
     settings = ("epochs", "restarts", "lr", "batch_size", "every", "stable", "seed", "device", "precision")

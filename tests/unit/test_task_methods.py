@@ -166,6 +166,15 @@ def test_leave_one_out_against_one_training_at_a_time(rng):
     assert np.allclose(found, expected, atol=1e-5)
 
 
+def test_standard_error_of_data_shapley_is_that_of_the_mean_over_permutations(rng):
+    task, settings = blobs(rng, n=8, hidden=(4,)), {"steps": 5, "learning_rate": 0.05, "tolerance": 0}
+    found = [data_shapley.value(task, **settings, least=k, most=k) for k in range(1, 6)]
+    sums = np.array([np.zeros(8), *(k * table["value"] for k, table in enumerate(found, start=1))])
+    contributions = np.diff(sums, axis=0)  # of one permutation after the other
+    assert found[0]["se"].isna().all()
+    assert np.allclose(found[4]["se"], np.sqrt(contributions.var(axis=0, ddof=1) / 5), atol=1e-12)
+
+
 def test_data_shapley_of_all_permutations_is_the_shapley_value(rng, monkeypatch):
     task = blobs(rng, n=4, n_classes=0)
     every = list(permutations(range(4)))
