@@ -14,7 +14,8 @@ rule train_trajectory:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=memory(2500, 0.1),
+        # Natural gradients hold some matrices as wide as there are genes.
+        mem_mb=memory(5500 if config["trajectory"]["natural"] else 2500, 0.1),
         runtime=foreseen("train_trajectory"),
     params:
         model=config["model"],
