@@ -57,8 +57,8 @@ def value_by_dvgs(
 
 def _last_parameters(model, layers):
     """Names of the parameters of the last layers that have any."""
-    own = [[f"{name}.{p}" for p, _ in m.named_parameters(recurse=False)] for name, m in model.named_modules()]
-    return [name for names in [names for names in own if names][-layers:] for name in names]
+    own = [[p for p, _ in m.named_parameters(name, recurse=False)] for name, m in model.named_modules()]
+    return [p for parameters in [names for names in own if names][-layers:] for p in parameters]
 
 
 def value_by_similarities(task, class_balance, *, batch_size, **training):
