@@ -139,5 +139,7 @@ def test_run_times_by_hand():
     assert missing["n"].tolist() == [2, 2] and missing["n_seconds"].tolist() == [2, 1]
     assert found["ratio"].tolist() == pytest.approx([1, 8]) and found["auroc"].tolist() == pytest.approx([0.85, 0.7])
     assert found.loc["dvrl", "ratio_low"] < 8 < found.loc["dvrl", "ratio_high"]
+    untimed = table.iloc[:-1].drop(columns="auroc")  # it was not timed at all
+    assert compare(table.drop(columns="seconds"), untimed).set_index("method").equals(missing)
     without = table[table["method"] == "dvrl"]
     assert compare(without, without)["ratio"].isna().all()

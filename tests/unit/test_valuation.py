@@ -296,6 +296,16 @@ def test_command_line_on_npz(tmp_path, classes):
     assert len(pd.read_parquet(tmp_path / "o.parquet")) == 120
 
 
+def test_command_line_trains_the_published_classifier(tmp_path, classes, monkeypatch):
+    def stop(model, *_, **__):
+        raise InputError("model", "model", str(model), "")
+
+    monkeypatch.setattr(dvgs, "value", stop)
+    data = write_npz(tmp_path / "data.npz", classes)
+    with pytest.raises(SystemExit, match=r"Dropout\(p=0.5.*LayerNorm\(\(8,\).*elementwise_affine=False"):
+        main(["value", str(data), "--output", str(tmp_path / "out.csv"), "--hidden", "8"])
+
+
 def test_command_line_on_h5ad(tmp_path, classes):
     x, y = (np.concatenate(parts) for parts in zip(*classes, strict=True))
     obs = pd.DataFrame({"reference": np.arange(160) >= 120, "kind": np.array(["a", "b", "c"])[y]})
