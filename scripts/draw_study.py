@@ -9,8 +9,9 @@ from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.files import write_npz
 from dvgs.inception import embed, find_inception
-from dvgs.jobs import job, logger
+from dvgs.jobs import job
 from dvgs.profiles import Profiles
+from dvgs.progress import logger
 from dvgs.public_data import read_public_data
 from dvgs.studies import draw, generator_of
 

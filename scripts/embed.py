@@ -8,8 +8,9 @@ import numpy as np
 import scanpy as sc
 
 from dvgs.files import written_whole
-from dvgs.jobs import job, logger
-from dvgs.runtime import LAID_OUT
+from dvgs.jobs import job
+from dvgs.limits import LAID_OUT
+from dvgs.progress import logger
 from dvgs.seeds import derive_seed, generator
 
 FEWEST = 4  # of fewer, UMAP can make nothing

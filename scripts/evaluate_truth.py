@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 
 from dvgs.baselines import METHODS
+from dvgs.columns import SIMILARITIES
 from dvgs.detection import detect_faults
 from dvgs.files import write_csv
 from dvgs.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.seeds import generator
-from dvgs.values import SIMILARITIES
 
 
 def read_truth(path, obs):

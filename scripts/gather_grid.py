@@ -4,9 +4,10 @@ import pandas as pd
 
 from dvgs.files import write_csv
 from dvgs.hyperparameters import FACTORS, effects, summary
-from dvgs.jobs import job, logger
+from dvgs.jobs import job
 from dvgs.performance_plots import grid_figure
-from dvgs.plots import write_svg
+from dvgs.plotting import write_svg
+from dvgs.progress import logger
 from dvgs.seeds import generator
 
 

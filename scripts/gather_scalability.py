@@ -3,9 +3,10 @@
 import pandas as pd
 
 from dvgs.files import write_csv
-from dvgs.jobs import job, logger
+from dvgs.jobs import job
 from dvgs.performance_plots import scalability_figure
-from dvgs.plots import write_svg
+from dvgs.plotting import write_svg
+from dvgs.progress import logger
 from dvgs.scalability import quality, slopes
 
 

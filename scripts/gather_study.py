@@ -3,8 +3,9 @@
 import pandas as pd
 
 from dvgs.files import write_csv
-from dvgs.jobs import job, logger
-from dvgs.plots import write_svg
+from dvgs.jobs import job
+from dvgs.plotting import write_svg
+from dvgs.progress import logger
 from dvgs.study_plots import study_figure
 from dvgs.study_tables import AREAS, MEASURES, areas, compare_with_dvgs, detect_corrupted, over_replicates
 

@@ -2,8 +2,9 @@
 
 from dvgs.compendium import ingest, read_n_input
 from dvgs.files import write_csv
-from dvgs.jobs import job, logger
+from dvgs.jobs import job
 from dvgs.matrices import open_matrix
+from dvgs.progress import logger
 from dvgs.sources import describe_profiles, describe_replicates, gene_table
 from dvgs.tables import read_geneinfo, read_instinfo, read_siginfo
 

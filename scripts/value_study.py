@@ -8,7 +8,8 @@ import pandas as pd
 
 from dvgs.devices import pick_device
 from dvgs.files import write_csv, write_parquet
-from dvgs.jobs import job, logger
+from dvgs.jobs import job
+from dvgs.progress import logger
 from dvgs.studies import make_task, seed_of, value_task
 
 

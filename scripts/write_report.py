@@ -9,7 +9,8 @@ import pandas as pd
 from dvgs.compendium import read_ledger, read_n_input, read_umap
 from dvgs.files import read_json, written_whole
 from dvgs.h5ad import read_obs
-from dvgs.jobs import job, logger
+from dvgs.jobs import job
+from dvgs.progress import logger
 from dvgs.report import render_report, summarise
 
 PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")

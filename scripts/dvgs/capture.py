@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from dvgs.jobs import logger
+from dvgs.progress import logger
 
 _failed = False  # whether a capture did: torch's allocator may take it to go on, so none is tried again
 

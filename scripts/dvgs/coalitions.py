@@ -5,7 +5,7 @@ import time
 import torch
 
 from dvgs.errors import InputError
-from dvgs.jobs import duration, logger
+from dvgs.progress import duration, logger
 from dvgs.seeds import derive_seed
 from dvgs.together import fit_together, group_size, predict_together
 

@@ -6,15 +6,14 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from dvgs.columns import APC_COLUMNS, COLUMNS
 from dvgs.errors import InputError
 from dvgs.files import written_whole
 from dvgs.h5ad import add_tables, create_x, fill_x, read_obs
-from dvgs.jobs import Progress, logger
+from dvgs.progress import Progress, logger
 from dvgs.scratch import check_space
 from dvgs.tables import MISSING_NUMBER, rename_columns
-from dvgs.values import COLUMNS
 
-APC_COLUMNS = ["apc", "n_replicates", "spearman_q75", "apc_null_p", "apc_fdr", "apc_reason"]
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
 RESERVED = {*COLUMNS, "role", *APC_COLUMNS, "profile_id", "id", "_index", "."}
 NOT_IN_TABLE = "not in the table of profiles"

@@ -6,8 +6,8 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 
-from dvgs.jobs import Progress
 from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.progress import Progress
 from dvgs.together import fit_together, group_size
 from dvgs.training import r2, steps_per_epoch
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from dvgs.errors import InputError
 from dvgs.files import written_whole
-from dvgs.jobs import logger
 from dvgs.matrix import Matrix, as_text, pick
+from dvgs.progress import logger
 from dvgs.tables import MISSING_NUMBER
 
 MATRIX, ROW, COL = "0/DATA/0/matrix", "0/META/ROW", "0/META/COL"

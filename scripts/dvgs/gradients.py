@@ -18,8 +18,8 @@ from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call, grad_and_value, vmap
 
 from dvgs.devices import fork_random
-from dvgs.jobs import logger
 from dvgs.layers import rule_for
+from dvgs.progress import logger
 
 TRIAL = 8  # samples on which the rules are checked against autograd
 FORMED = 1 << 26  # numbers of per-sample gradients formed at once: 256 MiB

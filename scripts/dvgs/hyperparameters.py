@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from dvgs.jobs import Progress
+from dvgs.columns import SIMILARITIES
 from dvgs.mish import Mish
 from dvgs.models import make_classifier
+from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc, percentile_interval
 from dvgs.studies import value_by_similarities
-from dvgs.values import SIMILARITIES
 
 FACTORS = ("class_balance", "dropout", "batch_size", "learning_rate", "norm", "layers", "activation")  # of a training
 ACTIVATIONS = {"mish": Mish, "relu": nn.ReLU}

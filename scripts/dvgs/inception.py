@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from dvgs.errors import InputError
-from dvgs.jobs import Progress, logger
+from dvgs.progress import Progress, logger
 
 WEIGHTS = "inception_v3_google-0cc3c7bd.pth"  # torchvision's, trained on ImageNet
 BLOCK = 64

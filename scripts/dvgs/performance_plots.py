@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dvgs.plots import COLOURS, WIDE, colours_of, method_name, styled
-from dvgs.values import SIMILARITIES
+from dvgs.columns import SIMILARITIES
+from dvgs.plotting import COLOURS, WIDE, colours_of, method_name, styled
 
 SIMILARITY_COLOURS = dict(zip(SIMILARITIES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True))
 MARKERS = "osD^vP*Xh"

@@ -3,37 +3,15 @@
 Nothing here touches pyplot or the settings of the process, and the same tables give the same bytes.
 """
 
-import io
-from itertools import cycle
-
 import numpy as np
 import pandas as pd
-from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from dvgs.files import written_whole
+from dvgs.plotting import CATEGORIES, COLOURS, HALF, WIDE, colour_of, method_name, styled
 
-# Okabe and Ito: told apart by colour-blind readers, and in the same colour in every picture.
-COLOURS = {
-    "dvgs": "#0072B2",
-    "apc": "#D55E00",
-    "profile_norm": "#009E73",
-    "reconstruction_error": "#CC79A7",
-    "random": "#7A7A7A",
-}
-NAMES = {
-    "leave_one_out": "leave-one-out",
-    "data_shapley": "Data Shapley",
-    "dvrl": "DVRL",
-    "knn_shapley": "KNN-Shapley",
-    "data_oob": "Data-OOB",
-}
 ROLES = {"source": "#0072B2", "target": "#D55E00", "validation": "#009E73", "test": "#CC79A7"}
-# Twelve colours for cell lines, after Paul Tol's muted and vibrant schemes.
-CATEGORIES = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"]
-CATEGORIES += ["#CC6677", "#882255", "#AA4499", "#EE7733", "#661100", "#000000"]
 OTHER = "#D0D0D0"
 FAULTS = {"any": "any fault", "noise": "planted noise", "bad_plate": "bad plate", "swapped": "swapped wells"}
 STRATA = {
@@ -46,55 +24,6 @@ STRATA = {
 LARGEST_GROUPS = 15  # a stratum, in the forest plot
 SCATTER = 2000  # profiles; with more, points hide one another and are counted in hexagons
 LOWEST_R2 = -0.25  # a model that fails altogether must not flatten all other curves
-
-STYLE = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 10,
-    "figure.dpi": 100,
-    "font.family": "DejaVu Sans",  # comes with matplotlib
-    "font.size": 9,
-    "grid.color": "#E6E6E6",
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "dvgs",
-    "text.parse_math": False,  # names from metadata may hold dollar signs
-}
-WIDE, HALF = 9.6, 4.7  # inches
-
-# Ticks are made when a figure is drawn, so drawing needs the style as well.
-styled = style.context(["default", STYLE])
-
-
-@styled
-def to_svg(figure):
-    """The figure as SVG text: no date, no random ids, text as outlines, so that it needs no font and no request."""
-    text = io.StringIO()
-    figure.savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
-    return text.getvalue()
-
-
-def write_svg(path, figure):
-    """Write a Figure as SVG, whole or not at all; the same figure gives the same bytes."""
-    with written_whole(path) as partial:
-        partial.write_text(to_svg(figure))
-
-
-def method_name(method):
-    """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm", `dvrl` as "DVRL"."""
-    return NAMES.get(method) or method.replace("_", " ").replace("dvgs", "DVGS").replace("apc", "APC")
-
-
-def colours_of(names):
-    """A colour for each name: a method's own where it has one, of the others the thirteenth as the first."""
-    return COLOURS | dict(zip([name for name in names if name not in COLOURS], cycle(CATEGORIES)))
-
-
-def _colour(method):
-    return COLOURS["dvgs"] if method.startswith("dvgs") else COLOURS.get(method, "black")
 
 
 def _label(name, length=24):
@@ -127,7 +56,7 @@ def curve_figure(curves, quantile):
     for panel, profiles in zip(panels, shown, strict=False):
         part = curves[curves["profiles"] == profiles]
         for (method, drop), line in part.groupby(["method", "drop"]):
-            _curve(panel, line, _colour(method), "-" if drop == "low" else "--")
+            _curve(panel, line, colour_of(method), "-" if drop == "low" else "--")
         size = part.loc[part["quantile"] == part["quantile"].min(), "n_train"].max()
         panel.set(title=f"{titles[profiles]} (n = {size:,})", xlabel="share of source profiles dropped")
         if profiles == "all":
@@ -136,7 +65,7 @@ def curve_figure(curves, quantile):
     if len(r2 := _finite(curves["r2"])) and r2.min() < LOWEST_R2 < r2.max():
         panels[0].set_ylim(bottom=LOWEST_R2)
     methods = [m for m in dict.fromkeys([*COLOURS, *curves["method"]]) if (curves["method"] == m).any()]
-    handles = [Line2D([], [], color=_colour(m), marker="o", markersize=3.5, label=method_name(m)) for m in methods]
+    handles = [Line2D([], [], color=colour_of(m), marker="o", markersize=3.5, label=method_name(m)) for m in methods]
     styles = {"low dropped first": "-", "high dropped first": "--", "chosen cutoff": ":"}
     handles += [Line2D([], [], color="black", linestyle=style, label=text) for text, style in styles.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
@@ -268,8 +197,8 @@ def truth_figure(truth):
         for row in part.itertuples():
             everyone = row.profiles == "all"
             y = methods.index(row.method) + (0.15 if everyone else -0.15)
-            mark = {"color": _colour(row.method), "fillstyle": "full" if everyone else "none", "markersize": 4.5}
-            column[0].hlines(y, row.auroc_low, row.auroc_high, color=_colour(row.method), linewidth=1.2)
+            mark = {"color": colour_of(row.method), "fillstyle": "full" if everyone else "none", "markersize": 4.5}
+            column[0].hlines(y, row.auroc_low, row.auroc_high, color=colour_of(row.method), linewidth=1.2)
             column[0].plot(row.auroc, y, "o", **mark)
             column[1].plot(row.found_at_20, y, "o", **mark)
         for panel, chance in zip(column, (0.5, 0.2), strict=True):
@@ -298,7 +227,7 @@ def drug_target_figure(table, title):
         shift = 0.012 * (k - (len(methods) - 1) / 2)  # side by side, as nothing dropped is the same for all
         part = table[table["method"] == method]
         mean, single = part[part["replicate"] == "all"], part[part["replicate"] != "all"]
-        x, colour = mean["quantile"] + shift, _colour(method)
+        x, colour = mean["quantile"] + shift, colour_of(method)
         panel.vlines(x, mean["difference_low"], mean["difference_high"], color=colour, linewidth=1.4)
         panel.plot(x, mean["difference"], color=colour, marker="o", markersize=4, label=method_name(method))
         panel.plot(single["quantile"] + shift, single["difference"], "_", color=colour, markersize=6, alpha=0.6)

@@ -12,8 +12,8 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from dvgs.files import written_whole
-from dvgs.jobs import logger
 from dvgs.models import Autoencoder
+from dvgs.progress import logger
 from dvgs.scratch import Rows
 
 SNAPSHOT_SECONDS = 10  # from one snapshot to the next

@@ -5,8 +5,8 @@ import pandas as pd
 
 from dvgs.agreement import GroupSums, doubled_ranks, rank_dtype, spearman_quantile
 from dvgs.compendium import NOT_USABLE
-from dvgs.jobs import Progress
 from dvgs.null import LARGEST, draw_null_groups, false_discovery, null_p
+from dvgs.progress import Progress
 from dvgs.scratch import ScratchRows
 from dvgs.tables import MISSING_NUMBER
 

@@ -9,6 +9,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dvgs import plots
+from dvgs.plotting import method_name, to_svg
 from dvgs.replicates import compare_q75
 from dvgs.statistics import what_apc_goes_with
 
@@ -103,7 +104,7 @@ def _agreement_line(facts):
 
 
 def _found_line(facts):
-    found = [f"{plots.method_name(method)} {number(row['auroc'])}" for method, row in facts["found"].items()]
+    found = [f"{method_name(method)} {number(row['auroc'])}" for method, row in facts["found"].items()]
     return f"planted noise found with AUROC {found[0]} (best similarity), {', '.join(found[1:])}" if found else None
 
 
@@ -218,7 +219,7 @@ def _figures(facts, apc, values, curves, correlations, truth):
 
 def _picture(figure, alt):
     """An image that the page carries in itself; as an image, its ids and its text stay apart from the page's."""
-    data = base64.b64encode(plots.to_svg(figure).encode()).decode()
+    data = base64.b64encode(to_svg(figure).encode()).decode()
     return {"src": f"data:image/svg+xml;base64,{data}", "alt": alt, "width": round(100 * figure.get_figwidth())}
 
 
@@ -275,6 +276,6 @@ def _template():
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"number": number, "method": plots.method_name, "count": "{:,.0f}".format}
+    environment.filters |= {"number": number, "method": method_name, "count": "{:,.0f}".format}
     environment.globals |= {"interval": interval}
     return environment.get_template("report.html.jinja")

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from dvgs.values import block_of
+from dvgs.limits import LAID_OUT, block_of
 
 RATES = Path(__file__).with_name("rates.yaml")
-LAID_OUT = 50_000  # profiles that UMAP takes at most; beyond, it takes hours and a picture shows no more
 PERTURBAGENS = 33_000 / 720_216  # a profile, in LINCS 2020
 DRAWS = 2  # trajectories of a target
 # Trainings of a filter curve at a quantile, and without dropping: four methods drop low and high of all profiles, five

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs import values
+from dvgs import limits
 from dvgs.capture import Captured
+from dvgs.columns import EARLY, MEASURES
 from dvgs.devices import fork_random, in_precision, seed_device
 from dvgs.files import digest, write_parquet
 from dvgs.gradients import GradientSimilarity
-from dvgs.jobs import Progress, logger
+from dvgs.limits import block_of
+from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed
-from dvgs.values import EARLY, MEASURES, block_of
 
 # Bytes that a chunk's layers take in and give out, of the published autoencoder 2,048 profiles on a CPU and 32,768 on a
 # GPU. On CPUs less or more of it changes speed by a few percent. On a GPU a chunk that fits its L2 cache takes twice as
@@ -128,11 +129,11 @@ def _is_out_of_memory(error):
 def _window_size(read, start, stop, device):
     """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where windows do."""
     if start == stop:
-        return values.BLOCK
+        return limits.BLOCK
     row = sum(part.numel() * part.element_size() for part in read(start, start + 1))
-    most, budget = values.BLOCK, 1 << 28
+    most, budget = limits.BLOCK, 1 << 28
     if device.type == "cuda":  # a trajectory is read once a window, so larger ones pay there
-        most, budget = 32 * values.BLOCK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
+        most, budget = 32 * limits.BLOCK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
     return min(most, 1 << max(1, budget // row).bit_length() - 1)
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from dvgs.errors import InputError
-from dvgs.jobs import logger
+from dvgs.progress import logger
 from dvgs.tables import MISSING, MISSING_NUMBER, explode_replicates, rename_columns, uniform
 
 # The columns that the workflow knows, and what they are called in the config.

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dvgs.columns import SIMILARITIES
 from dvgs.tables import doses_in_micromolar
-from dvgs.values import SIMILARITIES
 
 CONFIDENCE = 0.95
 

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from dvgs.plots import WIDE, colours_of, method_name, styled
+from dvgs.plotting import WIDE, colours_of, method_name, styled
 
 BANDS = ("dvgs", "random")
 

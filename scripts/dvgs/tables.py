@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.errors import InputError
-from dvgs.jobs import logger
+from dvgs.progress import logger
 
 MISSING_NUMBER = -666  # what CMap writes for "missing"; no measurement is that low
 MISSING = ("", f"{MISSING_NUMBER}", "-666.0", "-666.000000", "NA", "nan")

@@ -12,8 +12,8 @@ from torch import nn
 
 from dvgs.errors import InputError
 from dvgs.files import digest
-from dvgs.jobs import Progress
 from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.progress import Progress
 from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below

@@ -8,13 +8,12 @@ from torch import nn
 
 from dvgs.capture import CapturedStep
 from dvgs.devices import fork_random, seed_device
+from dvgs.limits import MOST_PRODUCTS
 from dvgs.mish import Mish
 from dvgs.models import Autoencoder
 from dvgs.seeds import derive_seed
 from dvgs.training import BLOCK, batches, fit, make_optimizer, predict
 
-# Multiplications of a forward pass up to which stacking was faster, on two cores and on an H200.
-MOST_PRODUCTS = {"cpu": 100_000_000, "cuda": 20_000_000_000}
 ELEMENTWISE = {nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Tanh}
 ELEMENTWISE |= {nn.Mish, Mish}
 

@@ -17,9 +17,9 @@ from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
 from dvgs.files import digest
 from dvgs.gradients import GradientSimilarity, same_buffers
-from dvgs.jobs import Progress, logger
 from dvgs.models import Autoencoder
 from dvgs.natural import natural_gradient
+from dvgs.progress import Progress, logger
 from dvgs.recording import Recording
 from dvgs.seeds import derive_seed
 from dvgs.training import fit, make_optimizer, steps_per_epoch

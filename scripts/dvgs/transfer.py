@@ -15,7 +15,7 @@ import urllib3
 
 from dvgs.errors import InputError
 from dvgs.files import written_whole
-from dvgs.jobs import ByteProgress, logger, readable_size
+from dvgs.progress import ByteProgress, logger, readable_size
 
 BLOCK = 2**16  # what a connection that breaks can take with it
 TIMEOUT = (30, 60)  # seconds to connect, and without a byte

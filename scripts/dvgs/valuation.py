@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from dvgs.columns import COLUMNS
 from dvgs.devices import PRECISIONS, fork_random, keep_freed_memory, pick_device
 from dvgs.errors import InputError
 from dvgs.gradients import GradientSimilarity
 from dvgs.scoring import score
 from dvgs.seeds import derive_seed
 from dvgs.trajectory import Trajectory, record_trajectory
-from dvgs.values import COLUMNS, convergence
+from dvgs.values import convergence
 
 PILOT = 512  # source samples whose ranking decides when training may stop
 

@@ -2,16 +2,7 @@
 
 import pandas as pd
 
-SIMILARITIES = ("cosine", "dot", "projection", "l2")  # more is better in each
-MEASURES = (*SIMILARITIES, "gradient_norm", "loss")
-COLUMNS = ("cosine", "cosine_se", *MEASURES[1:])
-EARLY = {"cosine_eighth": 8, "cosine_quarter": 4, "cosine_half": 2}  # means over the first 1/8, 1/4, 1/2 of the steps
-BLOCK = 8192
-
-
-def block_of(n):
-    """Profiles that are never divided among shards: the most that a chunk holds, on a GPU many where there are many."""
-    return BLOCK if n < 16 * BLOCK else 4 * BLOCK
+from dvgs.columns import COLUMNS, EARLY
 
 
 def gather(shards, profile_ids):

@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 from dvgs.capture import Captured
 from dvgs.devices import PRECISIONS, in_precision, keep_freed_memory, pick_device
 from dvgs.gradients import GradientSimilarity
+from dvgs.limits import block_of
 from dvgs.mish import Mish
 from dvgs.models import (
     Autoencoder,
@@ -40,7 +41,6 @@ from dvgs.scoring import CHUNK_BYTES, score
 from dvgs.together import fit_together, group_size, predict_together
 from dvgs.training import fit, predict
 from dvgs.trajectory import Trajectory, record_trajectory
-from dvgs.values import block_of
 
 REPEATS = 7
 FEW = 16  # trainings one by one, where more would take minutes; their seconds are multiplied

@@ -129,7 +129,7 @@ def test_no_step_waits_for_the_gpu(profiles, precision, monkeypatch):
 
 
 def test_any_number_of_shards_gives_the_same_bytes(tmp_path, profiles, monkeypatch):
-    monkeypatch.setattr("dvgs.values.BLOCK", 1024)  # so few that 20,000 profiles go in chunks of four times as many
+    monkeypatch.setattr("dvgs.limits.BLOCK", 1024)  # so few that 20,000 profiles go in chunks of four times as many
     x, path = torch.from_numpy(profiles), tmp_path / "trajectory.h5"
     target, model = x[:200].cuda(), make_autoencoder(100, (64,), 16, seed=1).cuda()
     options = {"epochs": 5, "batch_size": 200, "learning_rate": 1e-3, "seed": 1}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs import jobs
+from dvgs import jobs, progress
 from dvgs.errors import InputError
 from dvgs.files import read_json, write_json, written_whole
 from dvgs.h5ad import write_h5ad
@@ -47,11 +47,11 @@ def test_full_disk_is_one_line(snakemake, error):
 
 def test_progress_says_how_long_it_still_takes(monkeypatch, caplog):
     clock = iter([0, 1, 6, 7, 12])
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
-    progress = jobs.Progress("steps", 1000)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    loop = progress.Progress("steps", 1000)
     with caplog.at_level(logging.INFO, "dvgs"):
         for _ in range(4):
-            progress.advance(10)
+            loop.advance(10)
     assert [r.getMessage() for r in caplog.records] == [
         "steps: 20 of 1000, about 4 min 54 s left",
         "steps: 40 of 1000, about 4 min 48 s left",
@@ -60,17 +60,17 @@ def test_progress_says_how_long_it_still_takes(monkeypatch, caplog):
 
 def test_progress_of_bytes_has_a_rate(monkeypatch, caplog):
     clock = iter([0, 1, 10])
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
-    progress = jobs.ByteProgress("downloading", 89_000_000_000, before=88_000_000_000)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    loop = progress.ByteProgress("downloading", 89_000_000_000, before=88_000_000_000)
     with caplog.at_level(logging.INFO, "dvgs"):
-        progress.advance(100_000_000)
-        progress.advance(150_000_000)
+        loop.advance(100_000_000)
+        loop.advance(150_000_000)
     assert [r.getMessage() for r in caplog.records] == ["downloading: 88.2 GB of 89 GB, 25 MB/s, about 30 s left"]
 
 
 def test_sizes_are_readable():
     sizes = [0, 999, 1000, 999_499, 999_500, 412_420_734, 89e9, 1.5e12]
-    assert list(map(jobs.readable_size, sizes)) == (
+    assert list(map(progress.readable_size, sizes)) == (
         ["0 B", "999 B", "1 kB", "999 kB", "1 MB", "412 MB", "89 GB", "1.5 TB"]
     )
 

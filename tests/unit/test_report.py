@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dvgs import plots
+from dvgs.plotting import to_svg
 from dvgs.report import render_report, summarise
 
 HOSTILE = "<script>alert(1)</script>"
@@ -280,7 +281,7 @@ def test_summary_of_many_targets_has_ten_lines(found):
 
 def test_many_profiles_are_counted_in_hexagons(rng):
     value, apc = rng.normal(size=(2, 20_000))
-    assert len(plots.to_svg(plots.agreement_figure(value, apc, "value", "title"))) < 1_000_000
+    assert len(to_svg(plots.agreement_figure(value, apc, "value", "title"))) < 1_000_000
 
 
 def test_curves_of_failed_models_do_not_flatten_the_others(found):

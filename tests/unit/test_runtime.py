@@ -9,12 +9,12 @@ from dvgs import runtime
 from dvgs.configuration import check_config
 from dvgs.curves import plan
 from dvgs.gradients import GradientSimilarity
+from dvgs.limits import block_of
 from dvgs.models import make_autoencoder, make_perturbation_model, reconstruction_loss
 from dvgs.natural import natural_gradient
 from dvgs.scoring import plan_shard
 from dvgs.together import group_size
 from dvgs.training import steps_per_epoch
-from dvgs.values import block_of
 
 N, GENES, GB = 720_216, 978, 2.8
 

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from dvgs import scoring as module
+from dvgs.columns import COLUMNS, MEASURES
+from dvgs.limits import BLOCK, block_of
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.scoring import plan_shard, score, standard_error
 from dvgs.trajectory import Trajectory, record_trajectory
-from dvgs.values import BLOCK, COLUMNS, MEASURES, block_of, convergence, gather
+from dvgs.values import convergence, gather
 
 SIZES = {"hidden": (12,), "latent": 4}
 
@@ -76,7 +78,7 @@ def test_shards_end_where_chunks_do(n):
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
 def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards, monkeypatch):
-    monkeypatch.setattr("dvgs.values.BLOCK", 512)
+    monkeypatch.setattr("dvgs.limits.BLOCK", 512)
     n = 5 * 512 + 17
     source = rng.normal(size=(n, 20)).astype(np.float32)
     ids = pd.Series([f"p{i}" for i in range(n)])
@@ -122,7 +124,7 @@ def test_masks_of_dropout_depend_on_seed_step_and_place_alone(tmp_path, rng):
 
 
 def test_finished_windows_are_found_again_but_not_those_of_other_data(recorded, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("dvgs.values.BLOCK", 512)
+    monkeypatch.setattr("dvgs.limits.BLOCK", 512)
     source = rng.normal(size=(1300, 20)).astype(np.float32)
     with Trajectory(recorded) as trajectory:
         expected = score_rows(trajectory, source)
@@ -141,7 +143,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(recorded, rng, monkeypatch, 
     source = rng.normal(size=(1100, 20)).astype(np.float32)
     real = module.GradientSimilarity.__call__
     sizes = []
-    monkeypatch.setattr("dvgs.values.BLOCK", 512)
+    monkeypatch.setattr("dvgs.limits.BLOCK", 512)
 
     def small(self, x, *arguments):
         if len(x) > 200:

@@ -5,6 +5,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from dvgs import statistics
+from dvgs.columns import SIMILARITIES
 from dvgs.detection import detect_faults
 from dvgs.statistics import (
     auroc,
@@ -14,7 +15,6 @@ from dvgs.statistics import (
     found_when_inspected,
     what_apc_goes_with,
 )
-from dvgs.values import SIMILARITIES
 
 
 def test_a_resample_is_ranked_anew(rng):

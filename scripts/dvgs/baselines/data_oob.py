@@ -11,7 +11,7 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 
 from dvgs.errors import InputError
-from dvgs.jobs import Progress
+from dvgs.progress import Progress
 from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed
 

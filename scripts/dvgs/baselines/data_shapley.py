@@ -22,7 +22,7 @@ import torch
 from scipy.stats import rankdata
 
 from dvgs.coalitions import at_once, check_hours, utilities
-from dvgs.jobs import Progress, logger
+from dvgs.progress import Progress, logger
 from dvgs.resuming import Kept
 from dvgs.seeds import generator
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from dvgs.coalitions import check_hours
 from dvgs.devices import seeded
-from dvgs.jobs import Progress
+from dvgs.progress import Progress
 from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed
 from dvgs.training import fit, make_optimizer, predict

@@ -9,7 +9,7 @@ sign. The published score is of the first epochs and averaged over starts. The m
 import torch
 
 from dvgs.gradients import similarity
-from dvgs.jobs import Progress
+from dvgs.progress import Progress
 from dvgs.training import BLOCK
 
 

@@ -12,7 +12,7 @@ of equally near samples comes first, as among one-hot features, is left to the r
 import torch
 
 from dvgs.errors import InputError
-from dvgs.jobs import Progress
+from dvgs.progress import Progress
 from dvgs.resuming import Kept
 
 BLOCK = 128  # target samples at a time

@@ -11,7 +11,7 @@ Published settings: 200 epochs of Adam at 1e-4, batches of 250.
 import numpy as np
 
 from dvgs.coalitions import at_once, check_hours, utilities
-from dvgs.jobs import Progress
+from dvgs.progress import Progress
 from dvgs.resuming import Kept
 from dvgs.training import steps_per_epoch
 

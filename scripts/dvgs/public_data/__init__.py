@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dvgs.errors import InputError
-from dvgs.jobs import logger
+from dvgs.progress import logger
 from dvgs.public_data import adult, blog, cifar10
 
 READERS = {"adult": adult.read, "blog": blog.read, "cifar10": cifar10.read}

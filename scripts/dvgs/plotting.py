@@ -1,0 +1,74 @@
+"""What all pictures have in common: their style, sizes and colours, and how they are written."""
+
+import io
+from itertools import cycle
+
+from matplotlib import style
+
+from dvgs.files import written_whole
+
+# Okabe and Ito: told apart by colour-blind readers, and in the same colour in every picture.
+COLOURS = {
+    "dvgs": "#0072B2",
+    "apc": "#D55E00",
+    "profile_norm": "#009E73",
+    "reconstruction_error": "#CC79A7",
+    "random": "#7A7A7A",
+}
+NAMES = {
+    "leave_one_out": "leave-one-out",
+    "data_shapley": "Data Shapley",
+    "dvrl": "DVRL",
+    "knn_shapley": "KNN-Shapley",
+    "data_oob": "Data-OOB",
+}
+# Twelve colours for cell lines, after Paul Tol's muted and vibrant schemes.
+CATEGORIES = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"]
+CATEGORIES += ["#CC6677", "#882255", "#AA4499", "#EE7733", "#661100", "#000000"]
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.dpi": 100,
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+    "grid.color": "#E6E6E6",
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dvgs",
+    "text.parse_math": False,  # names from metadata may hold dollar signs
+}
+WIDE, HALF = 9.6, 4.7  # inches
+# Ticks are made when a figure is drawn, so drawing needs the style as well.
+styled = style.context(["default", STYLE])
+
+
+@styled
+def to_svg(figure):
+    """The figure as SVG text: no date, no random ids, text as outlines, so that it needs no font and no request."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def write_svg(path, figure):
+    """Write a Figure as SVG, whole or not at all; the same figure gives the same bytes."""
+    with written_whole(path) as partial:
+        partial.write_text(to_svg(figure))
+
+
+def method_name(method):
+    """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm", `dvrl` as "DVRL"."""
+    return NAMES.get(method) or method.replace("_", " ").replace("dvgs", "DVGS").replace("apc", "APC")
+
+
+def colours_of(names):
+    """A colour for each name: a method's own where it has one, of the others the thirteenth as the first."""
+    return COLOURS | dict(zip([name for name in names if name not in COLOURS], cycle(CATEGORIES)))
+
+
+def colour_of(method):
+    return COLOURS["dvgs"] if method.startswith("dvgs") else COLOURS.get(method, "black")
