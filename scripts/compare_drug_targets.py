@@ -5,8 +5,8 @@ import pandas as pd
 
 from dvgs.devices import pick_device
 from dvgs.drug_targets import compare_drug_targets, read_drug_targets
-from dvgs.files import write_csv
-from dvgs.h5ad import read_obs
+from dvgs.io.files import write_csv
+from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from dvgs.errors import InputError
-from dvgs.files import write_csv
+from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.performance_plots import run_time_figure
 from dvgs.plotting import write_svg

@@ -3,14 +3,14 @@
 import pandas as pd
 
 from dvgs.compendium import gene_positions, read_ledger
-from dvgs.files import write_csv, write_parquet
-from dvgs.h5ad import read_obs, read_var
+from dvgs.io.files import write_csv, write_parquet
+from dvgs.io.formats import open_matrix
+from dvgs.io.h5ad import read_obs, read_var
+from dvgs.io.tables import explode_replicates, read_siginfo
 from dvgs.jobs import job
-from dvgs.matrices import open_matrix
 from dvgs.progress import logger
 from dvgs.replicates import absent_replicates, compare_q75, compute_apc, compute_replicate_apc
 from dvgs.seeds import generator
-from dvgs.tables import explode_replicates, read_siginfo
 
 
 def of_signatures(input, obs, folder, **null):

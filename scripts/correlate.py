@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from dvgs.files import write_csv
-from dvgs.h5ad import read_obs
+from dvgs.io.files import write_csv
+from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.seeds import generator
 from dvgs.statistics import correlate_strata

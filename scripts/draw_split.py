@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from dvgs.files import write_parquet
-from dvgs.h5ad import read_obs
+from dvgs.io.files import write_parquet
+from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.profiles import fit_scaling
 from dvgs.seeds import generator

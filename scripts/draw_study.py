@@ -7,8 +7,8 @@ import pandas as pd
 
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
-from dvgs.files import write_npz
 from dvgs.inception import embed, find_inception
+from dvgs.io.files import write_npz
 from dvgs.jobs import job
 from dvgs.profiles import Profiles
 from dvgs.progress import logger

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import scanpy as sc
 
-from dvgs.files import written_whole
+from dvgs.io.files import written_whole
 from dvgs.jobs import job
 from dvgs.limits import LAID_OUT
 from dvgs.progress import logger

@@ -6,8 +6,8 @@ import pandas as pd
 from dvgs.baselines import METHODS
 from dvgs.columns import SIMILARITIES
 from dvgs.detection import detect_faults
-from dvgs.files import write_csv
-from dvgs.h5ad import read_obs
+from dvgs.io.files import write_csv
+from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.seeds import generator
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from dvgs.files import write_csv
 from dvgs.hyperparameters import FACTORS, effects, summary
+from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.performance_plots import grid_figure
 from dvgs.plotting import write_svg

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dvgs.files import write_csv
+from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.performance_plots import scalability_figure
 from dvgs.plotting import write_svg

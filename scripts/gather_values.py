@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dvgs.files import write_csv, write_parquet
+from dvgs.io.files import write_csv, write_parquet
 from dvgs.jobs import job
 from dvgs.values import gather
 

@@ -1,12 +1,12 @@
 """Read the profiles and what describes them; write the selected ones and the ledger of the others."""
 
 from dvgs.compendium import ingest, read_n_input
-from dvgs.files import write_csv
+from dvgs.io.files import write_csv
+from dvgs.io.formats import open_matrix
+from dvgs.io.tables import read_geneinfo, read_instinfo, read_siginfo
 from dvgs.jobs import job
-from dvgs.matrices import open_matrix
 from dvgs.progress import logger
 from dvgs.sources import describe_profiles, describe_replicates, gene_table
-from dvgs.tables import read_geneinfo, read_instinfo, read_siginfo
 
 
 def main(input, output, kind, select, columns, counts):

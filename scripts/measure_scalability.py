@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dvgs.devices import pick_device
-from dvgs.files import write_csv
+from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.public_data import read_public_data
 from dvgs.scalability import measure

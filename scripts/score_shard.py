@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.devices import pick_device
-from dvgs.files import write_parquet
+from dvgs.io.files import write_parquet
 from dvgs.jobs import job
 from dvgs.models import reconstruction_loss
 from dvgs.profiles import Profiles

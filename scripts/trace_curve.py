@@ -5,7 +5,7 @@ import pandas as pd
 
 from dvgs.curves import trace_curve
 from dvgs.devices import pick_device
-from dvgs.files import write_csv
+from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed, generator

@@ -6,7 +6,7 @@ import torch
 
 from dvgs.baselines import random
 from dvgs.devices import pick_device
-from dvgs.files import write_csv
+from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.studies import make_task, seed_of
 from dvgs.study_curves import trace_study

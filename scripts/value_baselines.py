@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from dvgs.baselines import METHODS, Evidence
-from dvgs.files import write_parquet
+from dvgs.io.files import write_parquet
 from dvgs.jobs import job
 from dvgs.profiles import Profiles
 from dvgs.seeds import generator

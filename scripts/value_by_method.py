@@ -7,7 +7,7 @@ import pandas as pd
 
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
-from dvgs.files import write_parquet
+from dvgs.io.files import write_parquet
 from dvgs.jobs import job
 from dvgs.models import make_autoencoder
 from dvgs.profiles import Profiles

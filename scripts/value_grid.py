@@ -3,8 +3,8 @@
 import numpy as np
 
 from dvgs.devices import pick_device
-from dvgs.files import write_csv
 from dvgs.hyperparameters import find_by_grid, trainings
+from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.studies import make_task, seed_of
 

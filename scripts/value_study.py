@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.devices import pick_device
-from dvgs.files import write_csv, write_parquet
+from dvgs.io.files import write_csv, write_parquet
 from dvgs.jobs import job
 from dvgs.progress import logger
 from dvgs.studies import make_task, seed_of, value_task

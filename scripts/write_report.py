@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from dvgs.compendium import read_ledger, read_n_input, read_umap
-from dvgs.files import read_json, written_whole
-from dvgs.h5ad import read_obs
+from dvgs.io.files import read_json, written_whole
+from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.progress import logger
 from dvgs.report import render_report, summarise

@@ -69,8 +69,8 @@ def run_value(options):
     import torch
 
     from dvgs import value
-    from dvgs.datasets import read_samples
-    from dvgs.files import write_csv, write_parquet
+    from dvgs.io.files import write_csv, write_parquet
+    from dvgs.io.samples import read_samples
     from dvgs.models import make_autoencoder, make_classifier, reconstruction_loss
 
     if options.output.suffix not in (".csv", ".tsv", ".parquet"):

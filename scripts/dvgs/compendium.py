@@ -8,11 +8,11 @@ import pandas as pd
 
 from dvgs.columns import APC_COLUMNS, COLUMNS
 from dvgs.errors import InputError
-from dvgs.files import written_whole
-from dvgs.h5ad import add_tables, create_x, fill_x, read_obs
+from dvgs.io.files import written_whole
+from dvgs.io.h5ad import add_tables, create_x, fill_x, read_obs
+from dvgs.io.rows import check_space
+from dvgs.io.tables import MISSING_NUMBER, rename_columns
 from dvgs.progress import Progress, logger
-from dvgs.scratch import check_space
-from dvgs.tables import MISSING_NUMBER, rename_columns
 
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
 RESERVED = {*COLUMNS, "role", *APC_COLUMNS, "profile_id", "id", "_index", "."}

@@ -5,7 +5,7 @@ from itertools import cycle
 
 from matplotlib import style
 
-from dvgs.files import written_whole
+from dvgs.io.files import written_whole
 
 # Okabe and Ito: told apart by colour-blind readers, and in the same colour in every picture.
 COLOURS = {

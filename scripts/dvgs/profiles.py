@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from dvgs.scratch import runs
+from dvgs.io.rows import runs
 
 SLAB = 8192  # profiles read at a time
 LARGEST_IN_MEMORY = 1 << 30  # bytes of profiles to train on

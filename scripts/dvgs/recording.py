@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from dvgs.files import written_whole
+from dvgs.io.files import written_whole
+from dvgs.io.rows import Rows
 from dvgs.models import Autoencoder
 from dvgs.progress import logger
-from dvgs.scratch import Rows
 
 SNAPSHOT_SECONDS = 10  # from one snapshot to the next
 

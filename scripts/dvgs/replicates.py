@@ -5,10 +5,10 @@ import pandas as pd
 
 from dvgs.agreement import GroupSums, doubled_ranks, rank_dtype, spearman_quantile
 from dvgs.compendium import NOT_USABLE
+from dvgs.io.rows import ScratchRows
+from dvgs.io.tables import MISSING_NUMBER
 from dvgs.null import LARGEST, draw_null_groups, false_discovery, null_p
 from dvgs.progress import Progress
-from dvgs.scratch import ScratchRows
-from dvgs.tables import MISSING_NUMBER
 
 SINGLE = "single replicate"
 NO_SIBLING = "no other replicate is usable"

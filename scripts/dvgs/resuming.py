@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from dvgs.files import digest, written_whole
+from dvgs.io.files import digest, written_whole
 
 SECONDS = 10  # from one writing to the next
 

@@ -14,8 +14,8 @@ from dvgs import limits
 from dvgs.capture import Captured
 from dvgs.columns import EARLY, MEASURES
 from dvgs.devices import fork_random, in_precision, seed_device
-from dvgs.files import digest, write_parquet
 from dvgs.gradients import GradientSimilarity
+from dvgs.io.files import digest, write_parquet
 from dvgs.limits import block_of
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed

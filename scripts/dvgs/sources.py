@@ -3,8 +3,8 @@
 import pandas as pd
 
 from dvgs.errors import InputError
+from dvgs.io.tables import MISSING, MISSING_NUMBER, explode_replicates, rename_columns, uniform
 from dvgs.progress import logger
-from dvgs.tables import MISSING, MISSING_NUMBER, explode_replicates, rename_columns, uniform
 
 # The columns that the workflow knows, and what they are called in the config.
 COLUMNS = {"replicate": "sig_id", "perturbagen": "pert_id", "cell": "cell_iname"}

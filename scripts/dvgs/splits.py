@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.errors import InputError
-from dvgs.tables import MISSING
+from dvgs.io.tables import MISSING
 
 CALIBRATION = 512  # source profiles valued along both trajectories
 

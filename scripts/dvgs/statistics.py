@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from dvgs.columns import SIMILARITIES
-from dvgs.tables import doses_in_micromolar
+from dvgs.io.tables import doses_in_micromolar
 
 CONFIDENCE = 0.95
 

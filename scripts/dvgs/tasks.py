@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dvgs.errors import InputError
-from dvgs.files import digest
+from dvgs.io.files import digest
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.progress import Progress
 from dvgs.resuming import Kept

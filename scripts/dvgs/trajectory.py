@@ -15,8 +15,8 @@ from scipy.stats import spearmanr
 
 from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
-from dvgs.files import digest
 from dvgs.gradients import GradientSimilarity, same_buffers
+from dvgs.io.files import digest
 from dvgs.models import Autoencoder
 from dvgs.natural import natural_gradient
 from dvgs.progress import Progress, logger

@@ -21,10 +21,10 @@ from cmapPy.pandasGEXpress.parse import parse
 
 from dvgs.agreement import GroupSums
 from dvgs.compendium import ingest
-from dvgs.gctx import COL, MATRIX, ROW
-from dvgs.matrices import open_matrix
+from dvgs.io.formats import open_matrix
+from dvgs.io.gctx import COL, MATRIX, ROW
+from dvgs.io.tables import explode_replicates
 from dvgs.replicates import compute_apc
-from dvgs.tables import explode_replicates
 
 N_GENES, N_LANDMARKS = 12_328, 978
 LAYOUTS = {"contiguous": {}, "chunked": {"chunks": (262, 1000)}}  # as GCTX writers do

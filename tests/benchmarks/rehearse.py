@@ -27,8 +27,8 @@ from pyarrow import csv
 from dvgs import runtime
 from dvgs.configuration import check_config
 from dvgs.errors import InputError
-from dvgs.gctx import COL, MATRIX, ROW
-from dvgs.scratch import check_space
+from dvgs.io.gctx import COL, MATRIX, ROW
+from dvgs.io.rows import check_space
 
 ROOT = Path(__file__).resolve().parents[2]
 N_SIGNATURES, N_REPLICATES, N_GENES, N_ALL_GENES = 720_216, 1_805_898, 978, 12_328

@@ -22,12 +22,12 @@ from dvgs.compendium import (
     select_profiles,
 )  # fmt: skip
 from dvgs.errors import InputError
-from dvgs.gctx import GctxFile, write_gctx
-from dvgs.h5ad import read_obs, read_var, write_h5ad
-from dvgs.matrices import open_matrix
+from dvgs.io.formats import open_matrix
+from dvgs.io.gctx import GctxFile, write_gctx
+from dvgs.io.h5ad import read_obs, read_var, write_h5ad
+from dvgs.io.tables import uniform
 from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.profiles import Profiles, fit_scaling
-from dvgs.tables import uniform
 from dvgs.together import fit_together
 from dvgs.training import fit
 

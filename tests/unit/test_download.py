@@ -17,9 +17,9 @@ import pytest
 from conftest import ROOT
 from web_server import web_server
 
-from dvgs import transfer as room
 from dvgs.errors import InputError
-from dvgs.transfer import download
+from dvgs.io import transfer as room
+from dvgs.io.transfer import download
 
 BODY = bytes(range(256)) * 1200  # several blocks
 CUT = {"cut": 0}
@@ -96,7 +96,7 @@ def test_it_goes_on_from_every_byte(server, tmp_path):
 
 def test_a_process_that_is_killed_leaves_what_had_come(server, fetch, tmp_path):
     server.always = {"longer": 10, "cut": 200_000}  # and then it waits for an hour
-    code = f"from dvgs.transfer import download; download({server.url('file')!r}, 'file', backoff=3600)"
+    code = f"from dvgs.io.transfer import download; download({server.url('file')!r}, 'file', backoff=3600)"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     deadline = time.monotonic() + 60

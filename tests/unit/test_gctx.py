@@ -5,7 +5,7 @@ import pytest
 from cmapPy.pandasGEXpress.parse import parse
 
 from dvgs.errors import InputError
-from dvgs.gctx import GctxFile, write_gctx
+from dvgs.io.gctx import GctxFile, write_gctx
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_blocks_equal_fancy_indexing(tmp_path, rng, monkeypatch, layout, genes, 
     with h5py.File(path, "a") as file:
         del file["0/DATA/0/matrix"]
         file.create_dataset("0/DATA/0/matrix", data=matrix, **layout)
-    monkeypatch.setattr("dvgs.matrix.BLOCK_BYTES", 40)  # blocks of two profiles
-    monkeypatch.setattr("dvgs.gctx.TILE_BYTES", tile_bytes)
+    monkeypatch.setattr("dvgs.io.matrix.BLOCK_BYTES", 40)  # blocks of two profiles
+    monkeypatch.setattr("dvgs.io.gctx.TILE_BYTES", tile_bytes)
     positions, values = read(path, genes, profiles)
     expected = np.arange(7) if profiles is None else np.sort(profiles)
     assert np.array_equal(positions, expected)
@@ -80,7 +80,7 @@ def test_chunks_that_were_never_written(tmp_path, rng, monkeypatch):
         del file["0/DATA/0/matrix"]
         stored = file.create_dataset("0/DATA/0/matrix", (7, 5), np.float32, chunks=(2, 3), fillvalue=3)
         stored[2:4, :3] = matrix[2:4, :3]
-    monkeypatch.setattr("dvgs.gctx.TILE_BYTES", 1)
+    monkeypatch.setattr("dvgs.io.gctx.TILE_BYTES", 1)
     assert np.array_equal(read(path, range(5))[1], matrix)
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from dvgs import jobs, progress
 from dvgs.errors import InputError
-from dvgs.files import read_json, write_json, written_whole
-from dvgs.h5ad import write_h5ad
+from dvgs.io.files import read_json, write_json, written_whole
+from dvgs.io.h5ad import write_h5ad
 from dvgs.seeds import derive_seed, generator
 
 

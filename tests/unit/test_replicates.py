@@ -12,9 +12,11 @@ from compute_apc import of_replicates
 from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
 from dvgs.compendium import NOT_USABLE
 from dvgs.errors import InputError
-from dvgs.gctx import GctxFile, write_gctx
-from dvgs.h5ad import read_obs, write_h5ad
-from dvgs.matrices import open_matrix
+from dvgs.io.formats import open_matrix
+from dvgs.io.gctx import GctxFile, write_gctx
+from dvgs.io.h5ad import read_obs, write_h5ad
+from dvgs.io.rows import ScratchRows
+from dvgs.io.tables import explode_replicates, read_siginfo
 from dvgs.modz import collapse, modz
 from dvgs.null import draw_null_groups, null_p
 from dvgs.profiles import Profiles
@@ -31,8 +33,6 @@ from dvgs.replicates import (
     compute_replicate_apc,
     plates_of,
 )
-from dvgs.scratch import ScratchRows
-from dvgs.tables import explode_replicates, read_siginfo
 
 
 def slow_apc(profiles):

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from dvgs.drug_targets import read_drug_targets
-from dvgs.gctx import GctxFile
+from dvgs.io.gctx import GctxFile
+from dvgs.io.tables import explode_replicates, read_geneinfo, read_siginfo
 from dvgs.modz import modz
 from dvgs.replicates import compute_apc
 from dvgs.simulation import simulate_release
 from dvgs.simulation.design import LANDMARKS
-from dvgs.tables import explode_replicates, read_geneinfo, read_siginfo
 
 NAMES = {
     "level4": "level4.gctx",

@@ -5,12 +5,12 @@ import pytest
 
 from dvgs.compendium import ingest
 from dvgs.errors import InputError
-from dvgs.gctx import write_gctx
-from dvgs.h5ad import read_obs
-from dvgs.matrices import open_matrix
+from dvgs.io.formats import open_matrix
+from dvgs.io.gctx import write_gctx
+from dvgs.io.h5ad import read_obs
+from dvgs.io.tables import uniform
 from dvgs.sources import describe_profiles, describe_replicates, gene_table
 from dvgs.statistics import dose_band
-from dvgs.tables import uniform
 
 
 def test_replicates_get_the_first_signature_that_names_them(caplog):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from dvgs.errors import InputError
-from dvgs.tables import explode_replicates, read_geneinfo, read_instinfo, read_siginfo, read_table
+from dvgs.io.tables import explode_replicates, read_geneinfo, read_instinfo, read_siginfo, read_table
 
 
 def test_missing_values_and_numbers(tmp_path):

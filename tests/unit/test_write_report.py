@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from dvgs.compendium import read_ledger
-from dvgs.files import write_csv
-from dvgs.h5ad import write_h5ad
+from dvgs.io.files import write_csv
+from dvgs.io.h5ad import write_h5ad
 from write_report import check_accounts
 
 

@@ -11,7 +11,7 @@ import yaml
 from cmapPy.pandasGEXpress.parse import parse
 from conftest import ROOT
 
-from dvgs.gctx import write_gctx
+from dvgs.io.gctx import write_gctx
 from dvgs.modz import modz
 
 from .conftest import FILES, SMALL, WITHOUT_SIMULATION, write_release

@@ -22,9 +22,9 @@ from cmapPy.pandasGEXpress.parse import parse
 from conftest import ROOT, readme_example
 
 from dvgs.drug_targets import COLUMNS
-from dvgs.gctx import GctxFile
+from dvgs.io.gctx import GctxFile
+from dvgs.io.tables import read_siginfo
 from dvgs.models import make_autoencoder
-from dvgs.tables import read_siginfo
 
 from .conftest import SMALL
 

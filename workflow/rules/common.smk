@@ -17,7 +17,7 @@ from dvgs.configuration import (
     settle_selection,
 )
 from dvgs.errors import InputError
-from dvgs.gctx import gctx_files
+from dvgs.io.gctx import gctx_files
 
 SIMULATED = "simulation" in config
 try:

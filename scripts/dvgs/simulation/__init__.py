@@ -13,7 +13,7 @@ bad plates, and wells of one plate that were exchanged. The data are made up; on
 import numpy as np
 import pandas as pd
 
-from dvgs.gctx import write_gctx
+from dvgs.io.gctx import write_gctx
 from dvgs.simulation.biology import draw_noise, draw_responses, draw_strengths
 from dvgs.simulation.design import draw_genes, draw_replicates, lay_out
 from dvgs.simulation.faults import plant_faults

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dvgs.files import written_whole
+from dvgs.io.files import written_whole
 from dvgs.modz import modz
 from dvgs.simulation.design import LANDMARKS, PLATES, TARGETS
 

@@ -14,7 +14,7 @@ import requests
 import urllib3
 
 from dvgs.errors import InputError
-from dvgs.files import written_whole
+from dvgs.io.files import written_whole
 from dvgs.progress import ByteProgress, logger, readable_size
 
 BLOCK = 2**16  # what a connection that breaks can take with it

@@ -6,9 +6,9 @@ import anndata as ad
 import h5py
 import numpy as np
 
-from dvgs.files import written_whole
-from dvgs.matrix import Matrix, as_text, pick
-from dvgs.scratch import Rows
+from dvgs.io.files import written_whole
+from dvgs.io.matrix import Matrix, as_text, pick
+from dvgs.io.rows import Rows
 
 
 class H5adFile(Matrix):

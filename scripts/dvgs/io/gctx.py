@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from dvgs.errors import InputError
-from dvgs.files import written_whole
-from dvgs.matrix import Matrix, as_text, pick
+from dvgs.io.files import written_whole
+from dvgs.io.matrix import Matrix, as_text, pick
+from dvgs.io.tables import MISSING_NUMBER
 from dvgs.progress import logger
-from dvgs.tables import MISSING_NUMBER
 
 MATRIX, ROW, COL = "0/DATA/0/matrix", "0/META/ROW", "0/META/COL"
 MICRO = {0xB5: "u", 0x3BC: "u"}  # as CMap itself writes uM
@@ -198,3 +198,44 @@ def _write_rows(dataset, blocks):
         start += len(block)
     if start < len(dataset):
         raise ValueError(f"{start} rows for {dataset.shape}")
+
+
+class GctxFolder(Matrix):
+    """The GCTX files of a folder as one matrix, in the order of their names, over the genes that all have."""
+
+    def _open(self):
+        paths = gctx_files(self.path)
+        if not paths:
+            raise self.error("no .gctx file in this folder", "give a folder of GCTX files")
+        self._files = []
+        try:
+            for path in paths:
+                self._files.append(GctxFile(path, self._field))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        for file in self._files:
+            file.close()
+
+    def _check(self):
+        self.profile_ids = np.concatenate([file.profile_ids for file in self._files])
+        first, *others = self._files
+        common = set(first.gene_ids).intersection(*(file.gene_ids for file in others))
+        self.gene_ids = np.array([gene for gene in first.gene_ids if gene in common], dtype=object)
+        super()._check()
+
+    def metadata(self, axis):
+        frames = [file.metadata(axis) for file in self._files]
+        return frames[0].loc[self.gene_ids] if axis == "gene" else pd.concat(frames)
+
+    def blocks(self, genes, profiles=None):
+        wanted = np.arange(self.shape[0]) if profiles is None else np.unique(profiles)
+        start = 0
+        for file in self._files:
+            own = wanted[(wanted >= start) & (wanted < start + file.shape[0])] - start
+            places = pd.Index(file.gene_ids).get_indexer(self.gene_ids[genes])
+            for positions, values in file.blocks(places, own):
+                yield start + positions, values
+            start += file.shape[0]
