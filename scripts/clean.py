@@ -6,12 +6,12 @@ import torch
 
 from dvgs.cleaning import choose_quantile, cut, encode, r2_at, stability, train_final
 from dvgs.columns import APC_COLUMNS
+from dvgs.compendium.profiles import Profiles
 from dvgs.devices import pick_device
 from dvgs.io.files import write_csv, write_json, written_whole
 from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs, read_var, write_h5ad
 from dvgs.jobs import job
-from dvgs.profiles import Profiles
 from dvgs.progress import logger
 from dvgs.seeds import derive_seed
 

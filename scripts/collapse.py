@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from dvgs.compendium.profiles import Profiles
 from dvgs.io.files import write_csv
 from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs, read_var
 from dvgs.io.rows import ScratchRows
 from dvgs.jobs import job
 from dvgs.modz import collapse
-from dvgs.profiles import Profiles
 from dvgs.progress import Progress, logger
 
 # What replicates of a signature have in common.

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
+from dvgs.compendium.profiles import fit_scaling
+from dvgs.compendium.splits import draw_split
 from dvgs.io.files import write_parquet
 from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
-from dvgs.profiles import fit_scaling
 from dvgs.seeds import generator
-from dvgs.splits import draw_split
 
 
 def main(input, output, name, target, scale, seed):

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dvgs.compendium.profiles import Profiles
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.inception import embed, find_inception
 from dvgs.io.files import write_npz
 from dvgs.jobs import job
-from dvgs.profiles import Profiles
 from dvgs.progress import logger
 from dvgs.public_data import read_public_data
 from dvgs.studies import draw, generator_of

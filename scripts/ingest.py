@@ -1,12 +1,13 @@
 """Read the profiles and what describes them; write the selected ones and the ledger of the others."""
 
-from dvgs.compendium import ingest, read_n_input
+from dvgs.compendium.ingestion import ingest
+from dvgs.compendium.ledger import read_n_input
+from dvgs.compendium.metadata import describe_profiles, describe_replicates, gene_table
 from dvgs.io.files import write_csv
 from dvgs.io.formats import open_matrix
 from dvgs.io.tables import read_geneinfo, read_instinfo, read_siginfo
 from dvgs.jobs import job
 from dvgs.progress import logger
-from dvgs.sources import describe_profiles, describe_replicates, gene_table
 
 
 def main(input, output, kind, select, columns, counts):

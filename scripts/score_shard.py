@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dvgs.compendium.profiles import Profiles
+from dvgs.compendium.splits import calibration_rows, valued_rows
 from dvgs.devices import pick_device
 from dvgs.io.files import write_parquet
 from dvgs.jobs import job
 from dvgs.models import reconstruction_loss
-from dvgs.profiles import Profiles
 from dvgs.scoring import plan_shard, score
-from dvgs.splits import calibration_rows, valued_rows
 from dvgs.trajectory import Trajectory
 
 

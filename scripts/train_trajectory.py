@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from dvgs.compendium.profiles import Profiles
+from dvgs.compendium.splits import calibration_rows, target_rows
 from dvgs.devices import pick_device
 from dvgs.jobs import job
 from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
-from dvgs.splits import calibration_rows, target_rows
 from dvgs.trajectory import record_trajectory
 
 

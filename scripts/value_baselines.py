@@ -5,11 +5,11 @@ import pandas as pd
 import torch
 
 from dvgs.baselines import METHODS, Evidence
+from dvgs.compendium.profiles import Profiles
+from dvgs.compendium.splits import valued_rows
 from dvgs.io.files import write_parquet
 from dvgs.jobs import job
-from dvgs.profiles import Profiles
 from dvgs.seeds import generator
-from dvgs.splits import valued_rows
 from dvgs.training import predict
 from dvgs.trajectory import Trajectory
 

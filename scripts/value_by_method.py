@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from dvgs.compendium.profiles import Profiles
+from dvgs.compendium.splits import target_rows, valued_rows
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.io.files import write_parquet
 from dvgs.jobs import job
 from dvgs.models import make_autoencoder
-from dvgs.profiles import Profiles
 from dvgs.seeds import derive_seed
-from dvgs.splits import target_rows, valued_rows
 from dvgs.studies import METHODS, value_task
 from dvgs.tasks import Task
 

@@ -3,10 +3,10 @@
 import platform
 from importlib.metadata import version
 
-import numpy as np
 import pandas as pd
 
-from dvgs.compendium import read_ledger, read_n_input, read_umap
+from dvgs.compendium.ingestion import read_umap
+from dvgs.compendium.ledger import check_accounts, read_ledger, read_n_input
 from dvgs.io.files import read_json, written_whole
 from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
@@ -14,16 +14,6 @@ from dvgs.progress import logger
 from dvgs.report import render_report, summarise
 
 PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")
-
-
-def check_accounts(input, n_input, ledger, targets):
-    """Every profile of the input is in the ledger, cleaned or dropped, once: for each target, the files are counted."""
-    for target, cleaned, dropped in zip(targets, input.cleaned, input.dropped, strict=True):
-        where = [ledger["profile_id"], read_ledger(dropped)["profile_id"], read_obs(cleaned).index]
-        found = pd.Index(np.concatenate([np.asarray(ids, str) for ids in where]))
-        if len(found) != n_input or found.has_duplicates:
-            counts = "{:,} left out, {:,} dropped, {:,} cleaned".format(*map(len, where))
-            raise AssertionError(f"{target}: of {n_input:,} profiles {counts}")
 
 
 def read_apc(input):

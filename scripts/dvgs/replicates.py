@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.agreement import GroupSums, doubled_ranks, rank_dtype, spearman_quantile
-from dvgs.compendium import NOT_USABLE
+from dvgs.compendium.ledger import NOT_USABLE
 from dvgs.io.rows import ScratchRows
 from dvgs.io.tables import MISSING_NUMBER
 from dvgs.null import LARGEST, draw_null_groups, false_discovery, null_p

@@ -20,7 +20,7 @@ from bench import line, status
 from cmapPy.pandasGEXpress.parse import parse
 
 from dvgs.agreement import GroupSums
-from dvgs.compendium import ingest
+from dvgs.compendium.ingestion import ingest
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import COL, MATRIX, ROW
 from dvgs.io.tables import explode_replicates

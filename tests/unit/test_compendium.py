@@ -10,7 +10,7 @@ from cmapPy.pandasGEXpress.GCToo import GCToo
 from cmapPy.pandasGEXpress.write_gct import write as write_gct
 from scipy import sparse
 
-from dvgs.compendium import (
+from dvgs.compendium.ingestion import (
     NOT_IN_MATRIX,
     NOT_IN_TABLE,
     NOT_USABLE,
@@ -21,13 +21,13 @@ from dvgs.compendium import (
     read_n_input,
     select_profiles,
 )  # fmt: skip
+from dvgs.compendium.profiles import Profiles, fit_scaling
 from dvgs.errors import InputError
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import GctxFile, write_gctx
 from dvgs.io.h5ad import read_obs, read_var, write_h5ad
 from dvgs.io.tables import uniform
 from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.profiles import Profiles, fit_scaling
 from dvgs.together import fit_together
 from dvgs.training import fit
 
@@ -182,7 +182,7 @@ def stored(tmp_path, rng):
 
 def test_scaling_is_fitted_on_the_given_rows_alone(stored, monkeypatch):
     path, x = stored
-    monkeypatch.setattr("dvgs.profiles.SLAB", 7)
+    monkeypatch.setattr("dvgs.compendium.profiles.SLAB", 7)
     rows = np.arange(0, 50, 2)
     scaling = fit_scaling(path, rows, "zscore")
     assert np.allclose(scaling["mean"], x[rows].mean(axis=0, dtype=np.float64), rtol=1e-7)
@@ -218,7 +218,7 @@ def test_training_reads_batches_as_from_a_tensor(stored, rng, monkeypatch):
     scaling = fit_scaling(path, np.arange(50), "zscore")
     rows = rng.permutation(50)[:30]
     assert torch.is_tensor(Profiles(path, scaling).for_training(rows, torch.device("cpu")))
-    monkeypatch.setattr("dvgs.profiles.LARGEST_IN_MEMORY", 30)
+    monkeypatch.setattr("dvgs.compendium.profiles.LARGEST_IN_MEMORY", 30)
     batches = Profiles(path, scaling).for_training(rows, torch.device("cpu"))
     whole = Profiles(path, scaling).tensor(rows, "cpu")
     assert batches.shape == whole.shape == (30, 6) and len(batches) == 30

@@ -10,7 +10,8 @@ from collapse import landmarks
 from collapse import main as collapse_cleaned
 from compute_apc import of_replicates
 from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
-from dvgs.compendium import NOT_USABLE
+from dvgs.compendium.ledger import NOT_USABLE
+from dvgs.compendium.profiles import Profiles
 from dvgs.errors import InputError
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import GctxFile, write_gctx
@@ -19,7 +20,6 @@ from dvgs.io.rows import ScratchRows
 from dvgs.io.tables import explode_replicates, read_siginfo
 from dvgs.modz import collapse, modz
 from dvgs.null import draw_null_groups, null_p
-from dvgs.profiles import Profiles
 from dvgs.replicates import (
     CONSTANT,
     CUT,

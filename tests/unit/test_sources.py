@@ -3,13 +3,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs.compendium import ingest
+from dvgs.compendium.ingestion import ingest
+from dvgs.compendium.metadata import describe_profiles, describe_replicates, gene_table
 from dvgs.errors import InputError
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs
 from dvgs.io.tables import uniform
-from dvgs.sources import describe_profiles, describe_replicates, gene_table
 from dvgs.statistics import dose_band
 
 

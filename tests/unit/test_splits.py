@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dvgs.compendium.splits import CALIBRATION, calibration_rows, draw_split, target_rows, valued_rows
 from dvgs.errors import InputError
-from dvgs.splits import CALIBRATION, calibration_rows, draw_split, target_rows, valued_rows
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs.compendium import read_ledger
+from dvgs.compendium.ledger import read_ledger
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import write_h5ad
 from write_report import check_accounts

@@ -7,6 +7,15 @@ import numpy as np
 import pandas as pd
 
 from dvgs.columns import APC_COLUMNS, COLUMNS
+from dvgs.compendium.ledger import (
+    NOT_IN_MATRIX,
+    NOT_IN_TABLE,
+    NOT_USABLE,
+    OTHER_TYPE,
+    QC_FAILED,
+    check_account,
+    ledger_of,
+)
 from dvgs.errors import InputError
 from dvgs.io.files import written_whole
 from dvgs.io.h5ad import add_tables, create_x, fill_x, read_obs
@@ -16,11 +25,6 @@ from dvgs.progress import Progress, logger
 
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
 RESERVED = {*COLUMNS, "role", *APC_COLUMNS, "profile_id", "id", "_index", "."}
-NOT_IN_TABLE = "not in the table of profiles"
-NOT_IN_MATRIX = "not in the matrix"
-OTHER_TYPE = "pert_type not selected"
-QC_FAILED = "qc_pass is not 1"
-NOT_USABLE = "NaN, infinity or -666 in the profile"
 LARGE_COUNT = 20  # more than a z-score or a logarithm comes to
 COUNTS_PER_PROFILE = 1e4  # as scanpy's tutorials have it
 
@@ -105,11 +109,7 @@ def select_profiles(table, matrix_ids, pert_types, qc_pass):
         leave_out(wanted["qc_pass"] != 1, QC_FAILED)
     leave_out(~ids.isin(matrix_ids), NOT_IN_MATRIX)
     left_out = reason[reason != ""]
-    return ids[reason == ""].sort_values(), _ledger(left_out.index, left_out.to_numpy())
-
-
-def _ledger(ids, reasons):
-    return pd.DataFrame({"profile_id": np.asarray(ids, object), "reason": reasons})
+    return ids[reason == ""].sort_values(), ledger_of(left_out.index, left_out.to_numpy())
 
 
 def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_values="drop", counts=False):
@@ -141,14 +141,14 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
     with written_whole(path) as partial:
         with create_x(partial, (len(selected), len(columns))) as rows:
             usable = _copy(matrix, selected, columns, rows, counts, stop=bad_values == "stop")
-            ledger = pd.concat([ledger, _ledger(selected[~usable], NOT_USABLE)], ignore_index=True)
+            ledger = pd.concat([ledger, ledger_of(selected[~usable], NOT_USABLE)], ignore_index=True)
             selected = selected[usable]
             if len(selected) == 0:
                 raise _nothing_left(matrix, table, ledger)
             if not usable.all():  # an X cannot become shorter, so what stays is copied
                 with written_whole(partial) as shorter:
                     fill_x(shorter, (len(selected), len(columns)), rows.blocks(usable))
-        _check_account(selected, ledger, n_input)
+        check_account(selected, ledger, n_input)
         obs, var = _storable(table.loc[selected]), _storable(genes_table.reindex(gene_ids))
         add_tables(partial, obs, var, uns={"n_input": n_input})
     return ledger.sort_values("profile_id", ignore_index=True)
@@ -216,29 +216,11 @@ def _log_counts(values):
     return np.log1p(COUNTS_PER_PROFILE * np.nan_to_num(share)).astype(np.float32)
 
 
-def _check_account(selected, ledger, n_input):
-    """Every profile that the table or the matrix names is used or in the ledger, once."""
-    n = len(selected) + len(ledger)
-    if n != n_input or len(selected.union(pd.Index(ledger["profile_id"]))) != n_input:
-        raise AssertionError(f"{n_input} profiles in, {len(selected)} used and {len(ledger)} in the ledger")
-
-
 def _storable(frame):
     """Names that nothing else uses, and text and categories without NaN, which HDF5 cannot store among text."""
     frame = rename_columns(frame, RESERVED)
     text = frame.select_dtypes(["object", "category"]).astype(object)
     return frame.assign(**text.fillna("").astype(str))
-
-
-def read_ledger(path):
-    """A table of profiles as text, where an id may be NA or null."""
-    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-
-
-def read_n_input(path):
-    """How many profiles the tables and the matrix named together, before any was left out."""
-    with h5py.File(path, "r") as file:
-        return int(file["uns/n_input"][()])
 
 
 def gene_positions(matrix, gene_ids):
