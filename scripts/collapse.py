@@ -9,27 +9,8 @@ from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs, read_var
 from dvgs.io.rows import ScratchRows
 from dvgs.jobs import job
-from dvgs.modz import collapse
 from dvgs.progress import Progress, logger
-
-# What replicates of a signature have in common.
-SHARED = (
-    "pert_id",
-    "cmap_name",
-    "pert_type",
-    "cell_iname",
-    "pert_dose",
-    "pert_dose_unit",
-    "pert_time",
-    "pert_time_unit",
-)
-ALL_DROPPED = "all replicates dropped"
-
-
-def landmarks(var):
-    """The columns over which replicates are weighted: the landmark genes, or all where there are fewer than two."""
-    found = np.flatnonzero(var["feature_space"] == "landmark") if "feature_space" in var else ()
-    return found if len(found) > 1 else np.arange(len(var))
+from dvgs.replicates.modz import ALL_DROPPED, SHARED, collapse, landmarks
 
 
 def main(input, output):

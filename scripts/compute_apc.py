@@ -10,7 +10,7 @@ from dvgs.io.h5ad import read_obs, read_var
 from dvgs.io.tables import explode_replicates, read_siginfo
 from dvgs.jobs import job
 from dvgs.progress import logger
-from dvgs.replicates import absent_replicates, compare_q75, compute_apc, compute_replicate_apc
+from dvgs.replicates.apc import absent_replicates, compare_q75, compute_apc, compute_replicate_apc
 from dvgs.seeds import generator
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dvgs import plots
 from dvgs.plotting import method_name, to_svg
-from dvgs.replicates import compare_q75
+from dvgs.replicates.apc import compare_q75
 from dvgs.statistics import what_apc_goes_with
 
 FDR = SIGNIFICANT = 0.05

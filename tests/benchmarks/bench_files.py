@@ -19,12 +19,12 @@ import pandas as pd
 from bench import line, status
 from cmapPy.pandasGEXpress.parse import parse
 
-from dvgs.agreement import GroupSums
 from dvgs.compendium.ingestion import ingest
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import COL, MATRIX, ROW
 from dvgs.io.tables import explode_replicates
-from dvgs.replicates import compute_apc
+from dvgs.replicates.apc import compute_apc
+from dvgs.replicates.correlation import GroupSums
 
 N_GENES, N_LANDMARKS = 12_328, 978
 LAYOUTS = {"contiguous": {}, "chunked": {"chunks": (262, 1000)}}  # as GCTX writers do

@@ -9,7 +9,6 @@ from scipy import stats
 from collapse import landmarks
 from collapse import main as collapse_cleaned
 from compute_apc import of_replicates
-from dvgs.agreement import GroupSums, doubled_ranks, spearman_quantile
 from dvgs.compendium.ledger import NOT_USABLE
 from dvgs.compendium.profiles import Profiles
 from dvgs.errors import InputError
@@ -18,9 +17,7 @@ from dvgs.io.gctx import GctxFile, write_gctx
 from dvgs.io.h5ad import read_obs, write_h5ad
 from dvgs.io.rows import ScratchRows
 from dvgs.io.tables import explode_replicates, read_siginfo
-from dvgs.modz import collapse, modz
-from dvgs.null import draw_null_groups, null_p
-from dvgs.replicates import (
+from dvgs.replicates.apc import (
     CONSTANT,
     CUT,
     MISSING,
@@ -33,6 +30,9 @@ from dvgs.replicates import (
     compute_replicate_apc,
     plates_of,
 )
+from dvgs.replicates.correlation import GroupSums, doubled_ranks, spearman_quantile
+from dvgs.replicates.modz import collapse, modz
+from dvgs.replicates.null import draw_null_groups, null_p
 
 
 def slow_apc(profiles):
@@ -78,7 +78,7 @@ def test_doubled_ranks_are_those_of_scipy(rng):
 
 
 def test_spearman_quantile_is_that_of_the_pairs(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr("dvgs.agreement.RANKED", 1)  # a few groups at a time
+    monkeypatch.setattr("dvgs.replicates.correlation.RANKED", 1)  # a few groups at a time
     x = rng.integers(-4, 5, (40, 30)) + 2 * rng.normal(size=30)
     group = np.repeat([0, 1, 2, 4, 5, 6], [2, 1, 7, 20, 3, 7])
     usable = np.ones(40, bool)

@@ -7,8 +7,8 @@ import pytest
 from dvgs.drug_targets import read_drug_targets
 from dvgs.io.gctx import GctxFile
 from dvgs.io.tables import explode_replicates, read_geneinfo, read_siginfo
-from dvgs.modz import modz
-from dvgs.replicates import compute_apc
+from dvgs.replicates.apc import compute_apc
+from dvgs.replicates.modz import modz
 from dvgs.simulation import simulate_release
 from dvgs.simulation.design import LANDMARKS
 

@@ -12,7 +12,7 @@ from cmapPy.pandasGEXpress.parse import parse
 from conftest import ROOT
 
 from dvgs.io.gctx import write_gctx
-from dvgs.modz import modz
+from dvgs.replicates.modz import modz
 
 from .conftest import FILES, SMALL, WITHOUT_SIMULATION, write_release
 

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from dvgs.io.files import written_whole
-from dvgs.modz import modz
+from dvgs.replicates.modz import modz
 from dvgs.simulation.design import LANDMARKS, PLATES, TARGETS
 
 UNKNOWN_TARGET, WRONG_TARGET = 0.2, 0.1  # shares of the compounds in compoundinfo

@@ -3,6 +3,19 @@
 import numpy as np
 from scipy import stats
 
+# What replicates of a signature have in common.
+SHARED = (
+    "pert_id",
+    "cmap_name",
+    "pert_type",
+    "cell_iname",
+    "pert_dose",
+    "pert_dose_unit",
+    "pert_time",
+    "pert_time_unit",
+)
+ALL_DROPPED = "all replicates dropped"
+
 
 def modz(replicates, landmarks=slice(None)):
     """Collapse the replicates of one signature as CMap does (MODZ).
@@ -37,3 +50,9 @@ def collapse(profiles, sig_id, landmarks=slice(None)):
             rows = np.arange(start, stop)
             signature, weights = modz(profiles.rows(rows), landmarks)
             yield rows, signature.astype(np.float32), weights
+
+
+def landmarks(var):
+    """The columns over which replicates are weighted: the landmark genes, or all where there are fewer than two."""
+    found = np.flatnonzero(var["feature_space"] == "landmark") if "feature_space" in var else ()
+    return found if len(found) > 1 else np.arange(len(var))

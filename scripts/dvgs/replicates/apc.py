@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from dvgs.agreement import GroupSums, doubled_ranks, rank_dtype, spearman_quantile
 from dvgs.compendium.ledger import NOT_USABLE
 from dvgs.io.rows import ScratchRows
 from dvgs.io.tables import MISSING_NUMBER
-from dvgs.null import LARGEST, draw_null_groups, false_discovery, null_p
 from dvgs.progress import Progress
+from dvgs.replicates.correlation import GroupSums, doubled_ranks, rank_dtype, spearman_quantile
+from dvgs.replicates.null import LARGEST, draw_null_groups, false_discovery, null_p
 
 SINGLE = "single replicate"
 NO_SIBLING = "no other replicate is usable"
