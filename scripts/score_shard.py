@@ -14,8 +14,8 @@ from dvgs.compendium.splits import calibration_rows, valued_rows
 from dvgs.devices import pick_device
 from dvgs.io.files import write_parquet
 from dvgs.jobs import job
-from dvgs.models import reconstruction_loss
 from dvgs.scoring import plan_shard, score
+from dvgs.training.models import reconstruction_loss
 from dvgs.trajectory import Trajectory
 
 

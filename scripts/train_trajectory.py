@@ -8,8 +8,8 @@ from dvgs.compendium.profiles import Profiles
 from dvgs.compendium.splits import calibration_rows, target_rows
 from dvgs.devices import pick_device
 from dvgs.jobs import job
-from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.seeds import derive_seed
+from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.trajectory import record_trajectory
 
 

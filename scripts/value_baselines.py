@@ -10,7 +10,7 @@ from dvgs.compendium.splits import valued_rows
 from dvgs.io.files import write_parquet
 from dvgs.jobs import job
 from dvgs.seeds import generator
-from dvgs.training import predict
+from dvgs.training.fit import predict
 from dvgs.trajectory import Trajectory
 
 

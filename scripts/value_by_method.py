@@ -11,10 +11,10 @@ from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.io.files import write_parquet
 from dvgs.jobs import job
-from dvgs.models import make_autoencoder
 from dvgs.seeds import derive_seed
 from dvgs.studies import METHODS, value_task
 from dvgs.tasks import Task
+from dvgs.training.models import make_autoencoder
 
 
 def main(input, output, wildcards, model, most_hours, device, seed):

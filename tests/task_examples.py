@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from dvgs.models import make_autoencoder, make_classifier
 from dvgs.tasks import Task
+from dvgs.training.models import make_autoencoder, make_classifier
 
 
 def blobs(rng, n=40, n_target=30, n_classes=2, wrong=0, hidden=(6,), dropout=0.3, **options):

@@ -71,7 +71,7 @@ def run_value(options):
     from dvgs import value
     from dvgs.io.files import write_csv, write_parquet
     from dvgs.io.samples import read_samples
-    from dvgs.models import make_autoencoder, make_classifier, reconstruction_loss
+    from dvgs.training.models import make_autoencoder, make_classifier, reconstruction_loss
 
     if options.output.suffix not in (".csv", ".tsv", ".parquet"):
         raise InputError(options.output, "output", "is neither .csv, .tsv nor .parquet", "choose one of these")

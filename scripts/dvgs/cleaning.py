@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from dvgs.errors import InputError
-from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.training import fit, steps_per_epoch
+from dvgs.training.fit import fit, steps_per_epoch
+from dvgs.training.models import make_autoencoder, reconstruction_loss
 
 
 def choose_quantile(curves, cutoff):

@@ -7,7 +7,7 @@ import torch
 from dvgs.errors import InputError
 from dvgs.progress import duration, logger
 from dvgs.seeds import derive_seed
-from dvgs.together import fit_together, group_size, predict_together
+from dvgs.training.stacked import fit_together, group_size, predict_together
 
 TRIED_ROWS = 512  # by which a training is timed
 TRIED_STEPS = {"cpu": 3, "cuda": 40}  # the same; on a GPU most of them are captured

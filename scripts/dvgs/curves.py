@@ -6,10 +6,10 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 
-from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.progress import Progress
-from dvgs.together import fit_together, group_size
-from dvgs.training import r2, steps_per_epoch
+from dvgs.training.fit import r2, steps_per_epoch
+from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.stacked import fit_together, group_size
 
 COLUMNS = ["profiles", "method", "drop", "quantile", "replicate", "n_train", "steps", "r2", "r2_validation"]
 DROPS = ("low", "high")

@@ -15,11 +15,11 @@ import torch
 from dvgs.curves import keep_mask
 from dvgs.errors import InputError
 from dvgs.io.tables import MISSING, doses_in_micromolar, read_table
-from dvgs.models import make_perturbation_model, reconstruction_loss
 from dvgs.pairs import contrast, cosine_of_pairs, describe, draw_counts, draw_exchanges, p_value, share_label
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed, generator
-from dvgs.training import fit, steps_per_epoch
+from dvgs.training.fit import fit, steps_per_epoch
+from dvgs.training.models import make_perturbation_model, reconstruction_loss
 
 ALL = "all"  # in the column of replicates: their mean
 LIMITS = ("", "_low", "_high")

@@ -14,12 +14,12 @@ import pandas as pd
 from torch import nn
 
 from dvgs.columns import SIMILARITIES
-from dvgs.mish import Mish
-from dvgs.models import make_classifier
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc, percentile_interval
 from dvgs.studies import value_by_similarities
+from dvgs.training.mish import Mish
+from dvgs.training.models import make_classifier
 
 FACTORS = ("class_balance", "dropout", "batch_size", "learning_rate", "norm", "layers", "activation")  # of a training
 ACTIVATIONS = {"mish": Mish, "relu": nn.ReLU}

@@ -13,8 +13,8 @@ from torch.nn.utils import parameters_to_vector
 
 from dvgs.io.files import written_whole
 from dvgs.io.rows import Rows
-from dvgs.models import Autoencoder
 from dvgs.progress import logger
+from dvgs.training.models import Autoencoder
 
 SNAPSHOT_SECONDS = 10  # from one snapshot to the next
 

@@ -99,7 +99,7 @@ def curvature(n, *widths):
 
 
 def stacked(products, batch_size):
-    """Models of a filter curve that a GPU trains in one step, as dvgs.together has it."""
+    """Models of a filter curve that a GPU trains in one step, as dvgs.training.stacked has it."""
     return min(max(20e9 // (max(batch_size, 128) * products), 1), 256)
 
 

@@ -11,14 +11,15 @@ import pandas as pd
 import torch
 
 from dvgs import limits
-from dvgs.capture import Captured
 from dvgs.columns import EARLY, MEASURES
 from dvgs.devices import fork_random, in_precision, seed_device
 from dvgs.gradients import GradientSimilarity
-from dvgs.io.files import digest, write_parquet
+from dvgs.io.files import write_parquet
 from dvgs.limits import block_of
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed
+from dvgs.training.checkpoints import digest
+from dvgs.training.cuda_graphs import Captured
 
 # Bytes that a chunk's layers take in and give out, of the published autoencoder 2,048 profiles on a CPU and 32,768 on a
 # GPU. On CPUs less or more of it changes speed by a few percent. On a GPU a chunk that fits its L2 cache takes twice as

@@ -20,11 +20,11 @@ from dvgs.baselines import (
 )
 from dvgs.corruption import add_noise, corrupt_labels
 from dvgs.errors import InputError
-from dvgs.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
 from dvgs.tasks import Task, balanced
-from dvgs.training import fit
+from dvgs.training.fit import fit
+from dvgs.training.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
 from dvgs.valuation import value as value_by_gradients
 
 DROPOUT = 0.5  # of the classifiers, as published

@@ -11,13 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from dvgs.errors import InputError
-from dvgs.io.files import digest
-from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.progress import Progress
-from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
-from dvgs.training import explained, fit, make_optimizer, predict, steps_per_epoch
+from dvgs.training.checkpoints import Kept, digest
+from dvgs.training.fit import explained, fit, make_optimizer, predict, steps_per_epoch
+from dvgs.training.models import make_autoencoder, reconstruction_loss
 
 
 @dataclass

@@ -16,13 +16,13 @@ from scipy.stats import spearmanr
 from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
 from dvgs.gradients import GradientSimilarity, same_buffers
-from dvgs.io.files import digest
-from dvgs.models import Autoencoder
 from dvgs.natural import natural_gradient
 from dvgs.progress import Progress, logger
 from dvgs.recording import Recording
 from dvgs.seeds import derive_seed
-from dvgs.training import fit, make_optimizer, steps_per_epoch
+from dvgs.training.checkpoints import digest
+from dvgs.training.fit import fit, make_optimizer, steps_per_epoch
+from dvgs.training.models import Autoencoder
 
 
 def record_trajectory(

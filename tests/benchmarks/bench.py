@@ -25,21 +25,21 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.profiler import ProfilerActivity, profile
 
-from dvgs.capture import Captured
 from dvgs.devices import PRECISIONS, in_precision, keep_freed_memory, pick_device
 from dvgs.gradients import GradientSimilarity
 from dvgs.limits import block_of
-from dvgs.mish import Mish
-from dvgs.models import (
+from dvgs.scoring import CHUNK_BYTES, score
+from dvgs.training.cuda_graphs import Captured
+from dvgs.training.fit import fit, predict
+from dvgs.training.mish import Mish
+from dvgs.training.models import (
     Autoencoder,
     make_autoencoder,
     make_classifier,
     make_conv_autoencoder,
     reconstruction_loss,
 )
-from dvgs.scoring import CHUNK_BYTES, score
-from dvgs.together import fit_together, group_size, predict_together
-from dvgs.training import fit, predict
+from dvgs.training.stacked import fit_together, group_size, predict_together
 from dvgs.trajectory import Trajectory, record_trajectory
 
 REPEATS = 7

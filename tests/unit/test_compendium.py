@@ -27,9 +27,9 @@ from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import GctxFile, write_gctx
 from dvgs.io.h5ad import read_obs, read_var, write_h5ad
 from dvgs.io.tables import uniform
-from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.together import fit_together
-from dvgs.training import fit
+from dvgs.training.fit import fit
+from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.stacked import fit_together
 
 GENES = ["5", "10", "200", "3000"]
 

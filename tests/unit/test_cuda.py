@@ -13,12 +13,13 @@ from test_layers import LAYERS, LOSSES, check, networks
 from torch import nn
 
 import dvgs
-from dvgs import capture, scoring
+from dvgs import scoring
 from dvgs.gradients import GradientSimilarity
-from dvgs.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
 from dvgs.natural import natural_gradient
-from dvgs.together import fit_together, predict_together
-from dvgs.training import fit
+from dvgs.training import cuda_graphs as capture
+from dvgs.training.fit import fit
+from dvgs.training.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
+from dvgs.training.stacked import fit_together, predict_together
 from dvgs.trajectory import Trajectory, record_trajectory
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")

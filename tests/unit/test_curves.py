@@ -6,8 +6,8 @@ import torch
 from dvgs.cleaning import choose_quantile, cut, encode, r2_at, stability
 from dvgs.curves import COLUMNS, keep_mask, n_steps, plan, trace_curve
 from dvgs.errors import InputError
-from dvgs.models import make_autoencoder, reconstruction_loss
-from dvgs.training import fit, r2
+from dvgs.training.fit import fit, r2
+from dvgs.training.models import make_autoencoder, reconstruction_loss
 
 MODEL = {"hidden": (8,), "latent": 3}
 TRAINING = {"budget": "equal_steps", "epochs": 3, "batch_size": 16, "learning_rate": 1e-2}

@@ -8,7 +8,7 @@ import torch
 
 from dvgs.drug_targets import COLUMNS, compare_drug_targets, encode_conditions, plan, read_drug_targets
 from dvgs.errors import InputError
-from dvgs.models import make_perturbation_model
+from dvgs.training.models import make_perturbation_model
 
 HOSTILE = ["../etc/passwd", "<script>", "$(rm -rf)", "100", "01", "naïve µ", "a|b", "'; DROP"]
 COMPOUNDS = [*HOSTILE, *(f"BRD-K{i:04d}" for i in range(22))]

@@ -5,7 +5,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from dvgs.gradients import similarity
-from dvgs.models import Autoencoder, make_autoencoder, reconstruction_loss
+from dvgs.training.models import Autoencoder, make_autoencoder, reconstruction_loss
 
 
 def per_sample_gradients(model, loss, x, y):

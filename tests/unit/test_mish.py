@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
-from dvgs.mish import Mish
+from dvgs.training.mish import Mish
 
 FAR = torch.tensor([-1e30, -200, -90, -20, -1e-6, 0, 1e-6, 19.9, 20, 20.1, 90, 1e30], dtype=torch.float64)
 

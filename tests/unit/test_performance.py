@@ -11,12 +11,12 @@ from torch import nn
 
 from dvgs.columns import SIMILARITIES
 from dvgs.hyperparameters import FACTORS, effects, find_by_grid, summary, trainings
-from dvgs.models import make_classifier
 from dvgs.performance_plots import run_time_figure
 from dvgs.plotting import to_svg
 from dvgs.run_times import compare
 from dvgs.scalability import measure, quality, slopes
 from dvgs.study_config import read_studies
+from dvgs.training.models import make_classifier
 
 GRID = {
     "class_balance": [True, False],

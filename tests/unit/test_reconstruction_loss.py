@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import grad, vmap
 
-from dvgs.models import reconstruction_loss
+from dvgs.training.models import reconstruction_loss
 
 
 def plain(prediction, y):

@@ -10,11 +10,11 @@ from dvgs.configuration import check_config
 from dvgs.curves import plan
 from dvgs.gradients import GradientSimilarity
 from dvgs.limits import block_of
-from dvgs.models import make_autoencoder, make_perturbation_model, reconstruction_loss
 from dvgs.natural import natural_gradient
 from dvgs.scoring import plan_shard
-from dvgs.together import group_size
-from dvgs.training import steps_per_epoch
+from dvgs.training.fit import steps_per_epoch
+from dvgs.training.models import make_autoencoder, make_perturbation_model, reconstruction_loss
+from dvgs.training.stacked import group_size
 
 N, GENES, GB = 720_216, 978, 2.8
 

@@ -10,8 +10,8 @@ from torch import nn
 from dvgs import scoring as module
 from dvgs.columns import COLUMNS, MEASURES
 from dvgs.limits import BLOCK, block_of
-from dvgs.models import make_autoencoder, reconstruction_loss
 from dvgs.scoring import plan_shard, score, standard_error
+from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.trajectory import Trajectory, record_trajectory
 from dvgs.values import convergence, gather
 

@@ -15,7 +15,7 @@ from dvgs.studies import METHODS
 from dvgs.study_config import read_studies
 from dvgs.study_curves import trace_study
 from dvgs.study_tables import MEASURES, areas, compare_with_dvgs, detect_corrupted, over_replicates
-from dvgs.training import fit
+from dvgs.training.fit import fit
 
 SCHEMA = ROOT / "workflow/schemas/studies.schema.yaml"
 

@@ -9,14 +9,15 @@ import torch
 from scipy.stats import spearmanr
 from task_examples import blobs
 
-from dvgs import coalitions, resuming
+from dvgs import coalitions
 from dvgs.baselines import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out
 from dvgs.errors import InputError
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc
 from dvgs.studies import METHODS, value_task
 from dvgs.tasks import balanced
-from dvgs.training import fit
+from dvgs.training import checkpoints as resuming
+from dvgs.training.fit import fit
 
 SHORT = {
     "dvgs": {"epochs": 4, "restarts": 2},

@@ -6,8 +6,8 @@ from sklearn.metrics import r2_score, roc_auc_score
 from task_examples import blobs
 
 from dvgs.errors import InputError
-from dvgs.models import make_classifier
 from dvgs.tasks import Task, auroc_of, balanced
+from dvgs.training.models import make_classifier
 
 
 def test_balanced_weights_count_classes_alike(rng):

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dvgs import curves, together
-from dvgs.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
-from dvgs.together import ELEMENTWISE, fit_together, group_size
-from dvgs.training import fit
+from dvgs import curves
+from dvgs.training import stacked as together
+from dvgs.training.fit import fit
+from dvgs.training.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
+from dvgs.training.stacked import ELEMENTWISE, fit_together, group_size
 
 TRAINING = {"steps": 12, "batch_size": 16, "learning_rate": 1e-2}
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dvgs.models import make_autoencoder
-from dvgs.training import r2
+from dvgs.training.fit import r2
+from dvgs.training.models import make_autoencoder
 
 SIZES = {"hidden": (12,), "latent": 4}
 
@@ -26,6 +26,6 @@ def test_r2_of_a_constant_gene_and_in_blocks(rng, monkeypatch):
     with torch.no_grad():
         half.weight.mul_(0.5)
     whole = r2(half, x)
-    monkeypatch.setattr("dvgs.training.BLOCK", 7)
+    monkeypatch.setattr("dvgs.training.fit.BLOCK", 7)
     assert r2(half, x) == pytest.approx(whole, rel=1e-12)
     assert whole < 0.55  # two genes at most .75 each, the constant one 0

@@ -15,7 +15,7 @@ from dvgs import scoring
 from dvgs.__main__ import main
 from dvgs.columns import COLUMNS
 from dvgs.errors import InputError
-from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.trajectory import Trajectory
 
 LOSS = nn.CrossEntropyLoss(reduction="none")
@@ -227,7 +227,7 @@ sys.path[:0] = [{scripts!r}]
 import torch
 torch.set_num_threads(1)
 import dvgs, dvgs.trajectory, dvgs.limits
-from dvgs.models import make_autoencoder, reconstruction_loss
+from dvgs.training.models import make_autoencoder, reconstruction_loss
 dvgs.recording.SNAPSHOT_SECONDS, dvgs.limits.BLOCK = 0.02, 512
 
 def run(folder):

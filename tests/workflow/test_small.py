@@ -24,7 +24,7 @@ from conftest import ROOT, readme_example
 from dvgs.drug_targets import COLUMNS
 from dvgs.io.gctx import GctxFile
 from dvgs.io.tables import read_siginfo
-from dvgs.models import make_autoencoder
+from dvgs.training.models import make_autoencoder
 
 from .conftest import SMALL
 

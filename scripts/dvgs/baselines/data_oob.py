@@ -12,8 +12,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from dvgs.errors import InputError
 from dvgs.progress import Progress
-from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed
+from dvgs.training.checkpoints import Kept
 
 PIECE = 50  # trees from one word of progress to the next
 

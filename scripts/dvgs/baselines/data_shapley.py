@@ -23,8 +23,8 @@ from scipy.stats import rankdata
 
 from dvgs.coalitions import at_once, check_hours, utilities
 from dvgs.progress import Progress, logger
-from dvgs.resuming import Kept
 from dvgs.seeds import generator
+from dvgs.training.checkpoints import Kept
 
 WINDOW = 5  # correlations that the stopping rule averages
 

@@ -23,9 +23,9 @@ from torch import nn
 from dvgs.coalitions import check_hours
 from dvgs.devices import seeded
 from dvgs.progress import Progress
-from dvgs.resuming import Kept
 from dvgs.seeds import derive_seed
-from dvgs.training import fit, make_optimizer, predict
+from dvgs.training.checkpoints import Kept
+from dvgs.training.fit import fit, make_optimizer, predict
 
 WINDOW = 20  # of the moving average
 EXPLORED, PENALTY = 0.9, 1e3

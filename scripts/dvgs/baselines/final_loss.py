@@ -6,7 +6,7 @@ The first thing to try on wrong labels, and the rival that every other has to be
 loss as well, and for autoencoders it follows the norm of x. The models are in evaluation mode.
 """
 
-from dvgs.training import predict
+from dvgs.training.fit import predict
 
 
 def value(task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=False):

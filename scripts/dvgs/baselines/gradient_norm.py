@@ -10,7 +10,7 @@ import torch
 
 from dvgs.gradients import similarity
 from dvgs.progress import Progress
-from dvgs.training import BLOCK
+from dvgs.training.fit import BLOCK
 
 
 def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):

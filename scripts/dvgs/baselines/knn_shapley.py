@@ -13,7 +13,7 @@ import torch
 
 from dvgs.errors import InputError
 from dvgs.progress import Progress
-from dvgs.resuming import Kept
+from dvgs.training.checkpoints import Kept
 
 BLOCK = 128  # target samples at a time
 

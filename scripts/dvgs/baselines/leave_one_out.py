@@ -12,8 +12,8 @@ import numpy as np
 
 from dvgs.coalitions import at_once, check_hours, utilities
 from dvgs.progress import Progress
-from dvgs.resuming import Kept
-from dvgs.training import steps_per_epoch
+from dvgs.training.checkpoints import Kept
+from dvgs.training.fit import steps_per_epoch
 
 
 def value(task, *, epochs=200, batch_size=250, learning_rate=1e-4):

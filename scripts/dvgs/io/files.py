@@ -1,6 +1,5 @@
 """Files that exist whole or not at all."""
 
-import hashlib
 import json
 import math
 import os
@@ -59,18 +58,3 @@ def write_json(path, numbers):
 def read_json(path):
     """The dict that write_json wrote; null is NaN."""
     return {k: math.nan if v is None else v for k, v in json.loads(Path(path).read_text()).items()}
-
-
-def digest(*things):
-    """A hex string that tells inputs apart: tensors by their numbers, all else by what it prints."""
-    import torch  # many a job reads and writes tables without it
-
-    found = hashlib.blake2b(digest_size=16)
-    for thing in things:
-        if torch.is_tensor(thing):
-            found.update(f"{thing.dtype} {tuple(thing.shape)}".encode())
-            found.update(thing.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        else:
-            found.update(repr(thing).encode())
-        found.update(b"\0")
-    return found.hexdigest()

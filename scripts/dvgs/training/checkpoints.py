@@ -1,11 +1,12 @@
 """What a long valuation has so far, kept in a file, so that after a kill it goes on from there."""
 
+import hashlib
 import time
 from pathlib import Path
 
 import torch
 
-from dvgs.io.files import digest, written_whole
+from dvgs.io.files import written_whole
 
 SECONDS = 10  # from one writing to the next
 
@@ -43,3 +44,18 @@ class Kept:
             with written_whole(self._path) as partial:
                 torch.save({"key": self._key, "state": state}, partial)
             self._last = time.monotonic()
+
+
+def digest(*things):
+    """A hex string that tells inputs apart: tensors by their numbers, all else by what it prints."""
+    import torch  # many a job reads and writes tables without it
+
+    found = hashlib.blake2b(digest_size=16)
+    for thing in things:
+        if torch.is_tensor(thing):
+            found.update(f"{thing.dtype} {tuple(thing.shape)}".encode())
+            found.update(thing.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        else:
+            found.update(repr(thing).encode())
+        found.update(b"\0")
+    return found.hexdigest()

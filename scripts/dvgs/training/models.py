@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dvgs.devices import seeded
-from dvgs.mish import Mish, OnceDifferentiable
+from dvgs.training.mish import Mish, OnceDifferentiable
 
 
 class Autoencoder(nn.Module):

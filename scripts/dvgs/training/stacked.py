@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dvgs.capture import CapturedStep
 from dvgs.devices import fork_random, seed_device
 from dvgs.limits import MOST_PRODUCTS
-from dvgs.mish import Mish
-from dvgs.models import Autoencoder
 from dvgs.seeds import derive_seed
-from dvgs.training import BLOCK, batches, fit, make_optimizer, predict
+from dvgs.training.cuda_graphs import CapturedStep
+from dvgs.training.fit import BLOCK, batches, fit, make_optimizer, predict
+from dvgs.training.mish import Mish
+from dvgs.training.models import Autoencoder
 
 ELEMENTWISE = {nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Tanh}
 ELEMENTWISE |= {nn.Mish, Mish}
