@@ -13,7 +13,7 @@ import torch
 from dvgs import limits
 from dvgs.columns import EARLY, MEASURES
 from dvgs.devices import fork_random, in_precision, seed_device
-from dvgs.gradients import GradientSimilarity
+from dvgs.gradients.engine import GradientSimilarity
 from dvgs.io.files import write_parquet
 from dvgs.limits import block_of
 from dvgs.progress import Progress, logger

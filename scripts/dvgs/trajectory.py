@@ -15,8 +15,8 @@ from scipy.stats import spearmanr
 
 from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
-from dvgs.gradients import GradientSimilarity, same_buffers
-from dvgs.natural import natural_gradient
+from dvgs.gradients.engine import GradientSimilarity, same_buffers
+from dvgs.gradients.natural import natural_gradient
 from dvgs.progress import Progress, logger
 from dvgs.recording import Recording
 from dvgs.seeds import derive_seed

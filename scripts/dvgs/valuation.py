@@ -12,7 +12,7 @@ from scipy import sparse
 from dvgs.columns import COLUMNS
 from dvgs.devices import PRECISIONS, fork_random, keep_freed_memory, pick_device
 from dvgs.errors import InputError
-from dvgs.gradients import GradientSimilarity
+from dvgs.gradients.engine import GradientSimilarity
 from dvgs.scoring import score
 from dvgs.seeds import derive_seed
 from dvgs.trajectory import Trajectory, record_trajectory
@@ -59,9 +59,9 @@ def value(
     device: "auto" (CUDA where there is one), "cpu" or "cuda".
     precision: "float32" (the model's own numbers), "tf32" or "bf16", for scoring.
     grad_params: names of the parameters to compare, by default all that are trainable.
-    natural: compare with the natural gradient of the whole target instead of its batch's gradient (`dvgs.natural`);
-        what is compared must belong to Linear layers. Each comparison costs a pass over the target, and `dot` and `l2`
-        hang on the length of that direction, which means nothing.
+    natural: compare with the natural gradient of the whole target instead of its batch's gradient
+        (`dvgs.gradients.natural`); what is compared must belong to Linear layers. Each comparison costs a pass over the
+        target, and `dot` and `l2` hang on the length of that direction, which means nothing.
     stable: stop training once the loss has settled and the values up to there and those up to half as many steps have
         this Spearman correlation.
     work: a folder in which a run that was killed is found and continued, for the caller to remove in the end. It holds

@@ -15,7 +15,7 @@ from torch import nn
 import dvgs
 from dvgs import scoring
 from dvgs.gradients import GradientSimilarity
-from dvgs.natural import natural_gradient
+from dvgs.gradients.natural import natural_gradient
 from dvgs.training import cuda_graphs as capture
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss

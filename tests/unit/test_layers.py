@@ -9,7 +9,7 @@ from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
 
 from dvgs.gradients import GradientSimilarity, similarity
-from dvgs.layers import SLAB
+from dvgs.gradients.layers import SLAB
 
 
 def squares(prediction, y):

@@ -8,7 +8,7 @@ from torch import nn
 import dvgs
 from dvgs.errors import InputError
 from dvgs.gradients import GradientSimilarity
-from dvgs.natural import natural_gradient
+from dvgs.gradients.natural import natural_gradient
 from dvgs.training.models import make_classifier, make_image_classifier
 from dvgs.trajectory import Trajectory
 

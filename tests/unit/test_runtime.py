@@ -9,8 +9,8 @@ from dvgs import runtime
 from dvgs.configuration import check_config
 from dvgs.curves import plan
 from dvgs.gradients import GradientSimilarity
+from dvgs.gradients.natural import natural_gradient
 from dvgs.limits import block_of
-from dvgs.natural import natural_gradient
 from dvgs.scoring import plan_shard
 from dvgs.training.fit import steps_per_epoch
 from dvgs.training.models import make_autoencoder, make_perturbation_model, reconstruction_loss

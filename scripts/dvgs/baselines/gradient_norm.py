@@ -8,7 +8,7 @@ sign. The published score is of the first epochs and averaged over starts. The m
 
 import torch
 
-from dvgs.gradients import similarity
+from dvgs.gradients.engine import similarity
 from dvgs.progress import Progress
 from dvgs.training.fit import BLOCK
 

@@ -48,8 +48,6 @@ class Kept:
 
 def digest(*things):
     """A hex string that tells inputs apart: tensors by their numbers, all else by what it prints."""
-    import torch  # many a job reads and writes tables without it
-
     found = hashlib.blake2b(digest_size=16)
     for thing in things:
         if torch.is_tensor(thing):

@@ -18,7 +18,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call, grad_and_value, vmap
 
 from dvgs.devices import fork_random
-from dvgs.layers import rule_for
+from dvgs.gradients.layers import rule_for
 from dvgs.progress import logger
 
 TRIAL = 8  # samples on which the rules are checked against autograd
