@@ -4,7 +4,7 @@ import pandas as pd
 
 from dvgs.io.files import write_csv, write_parquet
 from dvgs.jobs import job
-from dvgs.values import gather
+from dvgs.valuation.values import gather
 
 
 def main(input, output):

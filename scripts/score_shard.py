@@ -14,9 +14,10 @@ from dvgs.compendium.splits import calibration_rows, valued_rows
 from dvgs.devices import pick_device
 from dvgs.io.files import write_parquet
 from dvgs.jobs import job
-from dvgs.scoring import plan_shard, score
 from dvgs.training.models import reconstruction_loss
-from dvgs.trajectory import Trajectory
+from dvgs.valuation.scoring import score
+from dvgs.valuation.trajectory import Trajectory
+from dvgs.valuation.values import plan_shard
 
 
 def main(input, output, shard, n_shards, precision, device):

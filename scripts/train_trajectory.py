@@ -10,7 +10,7 @@ from dvgs.devices import pick_device
 from dvgs.jobs import job
 from dvgs.seeds import derive_seed
 from dvgs.training.models import make_autoencoder, reconstruction_loss
-from dvgs.trajectory import record_trajectory
+from dvgs.valuation.trajectory import record_trajectory
 
 
 def main(input, output, target, model, trajectory, device, seed):

@@ -11,7 +11,7 @@ from dvgs.io.files import write_parquet
 from dvgs.jobs import job
 from dvgs.seeds import generator
 from dvgs.training.fit import predict
-from dvgs.trajectory import Trajectory
+from dvgs.valuation.trajectory import Trajectory
 
 
 def trained(path):

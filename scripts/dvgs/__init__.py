@@ -10,7 +10,7 @@ import importlib
 def __getattr__(name):
     # Not imported at once, for a job that reads a table should not wait for torch.
     if name == "value":
-        return importlib.import_module("dvgs.valuation").value
+        return importlib.import_module("dvgs.valuation.api").value
     if name == "gradients":
         return importlib.import_module("dvgs.gradients")
     raise AttributeError(f"module 'dvgs' has no attribute {name!r}")

@@ -25,7 +25,7 @@ from dvgs.statistics import share_below
 from dvgs.tasks import Task, balanced
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
-from dvgs.valuation import value as value_by_gradients
+from dvgs.valuation.api import value as value_by_gradients
 
 DROPOUT = 0.5  # of the classifiers, as published
 

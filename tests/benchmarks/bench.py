@@ -28,7 +28,6 @@ from torch.profiler import ProfilerActivity, profile
 from dvgs.devices import PRECISIONS, in_precision, keep_freed_memory, pick_device
 from dvgs.gradients import GradientSimilarity
 from dvgs.limits import block_of
-from dvgs.scoring import CHUNK_BYTES, score
 from dvgs.training.cuda_graphs import Captured
 from dvgs.training.fit import fit, predict
 from dvgs.training.mish import Mish
@@ -40,7 +39,8 @@ from dvgs.training.models import (
     reconstruction_loss,
 )
 from dvgs.training.stacked import fit_together, group_size, predict_together
-from dvgs.trajectory import Trajectory, record_trajectory
+from dvgs.valuation.scoring import CHUNK_BYTES, score
+from dvgs.valuation.trajectory import Trajectory, record_trajectory
 
 REPEATS = 7
 FEW = 16  # trainings one by one, where more would take minutes; their seconds are multiplied

@@ -10,17 +10,8 @@ from cmapPy.pandasGEXpress.GCToo import GCToo
 from cmapPy.pandasGEXpress.write_gct import write as write_gct
 from scipy import sparse
 
-from dvgs.compendium.ingestion import (
-    NOT_IN_MATRIX,
-    NOT_IN_TABLE,
-    NOT_USABLE,
-    OTHER_TYPE,
-    QC_FAILED,
-    gene_positions,
-    ingest,
-    read_n_input,
-    select_profiles,
-)  # fmt: skip
+from dvgs.compendium.ingestion import gene_positions, ingest, select_profiles
+from dvgs.compendium.ledger import NOT_IN_MATRIX, NOT_IN_TABLE, NOT_USABLE, OTHER_TYPE, QC_FAILED, read_n_input
 from dvgs.compendium.profiles import Profiles, fit_scaling
 from dvgs.errors import InputError
 from dvgs.io.formats import open_matrix

@@ -13,14 +13,14 @@ from test_layers import LAYERS, LOSSES, check, networks
 from torch import nn
 
 import dvgs
-from dvgs import scoring
 from dvgs.gradients import GradientSimilarity
 from dvgs.gradients.natural import natural_gradient
 from dvgs.training import cuda_graphs as capture
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
 from dvgs.training.stacked import fit_together, predict_together
-from dvgs.trajectory import Trajectory, record_trajectory
+from dvgs.valuation import scoring
+from dvgs.valuation.trajectory import Trajectory, record_trajectory
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 

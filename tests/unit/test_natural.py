@@ -10,7 +10,7 @@ from dvgs.errors import InputError
 from dvgs.gradients import GradientSimilarity
 from dvgs.gradients.natural import natural_gradient
 from dvgs.training.models import make_classifier, make_image_classifier
-from dvgs.trajectory import Trajectory
+from dvgs.valuation.trajectory import Trajectory
 
 
 def squares(prediction, y):

@@ -11,10 +11,10 @@ from dvgs.curves import plan
 from dvgs.gradients import GradientSimilarity
 from dvgs.gradients.natural import natural_gradient
 from dvgs.limits import block_of
-from dvgs.scoring import plan_shard
 from dvgs.training.fit import steps_per_epoch
 from dvgs.training.models import make_autoencoder, make_perturbation_model, reconstruction_loss
 from dvgs.training.stacked import group_size
+from dvgs.valuation.values import plan_shard
 
 N, GENES, GB = 720_216, 978, 2.8
 

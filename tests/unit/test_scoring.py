@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from dvgs import scoring as module
 from dvgs.columns import COLUMNS, MEASURES
 from dvgs.limits import BLOCK, block_of
-from dvgs.scoring import plan_shard, score, standard_error
 from dvgs.training.models import make_autoencoder, reconstruction_loss
-from dvgs.trajectory import Trajectory, record_trajectory
-from dvgs.values import convergence, gather
+from dvgs.valuation import scoring as module
+from dvgs.valuation.scoring import score, standard_error
+from dvgs.valuation.trajectory import Trajectory, record_trajectory
+from dvgs.valuation.values import convergence, gather, plan_shard
 
 SIZES = {"hidden": (12,), "latent": 4}
 

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from dvgs import recording
-from dvgs import trajectory as module
 from dvgs.errors import InputError
 from dvgs.training.fit import batches, fit
 from dvgs.training.models import make_autoencoder, reconstruction_loss
-from dvgs.trajectory import Trajectory, is_settled, rank_agreement, record_trajectory
+from dvgs.valuation import recording
+from dvgs.valuation import trajectory as module
+from dvgs.valuation.trajectory import Trajectory, is_settled, rank_agreement, record_trajectory
 
 SIZES = {"hidden": (12,), "latent": 4}
 

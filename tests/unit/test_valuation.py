@@ -11,12 +11,12 @@ from scipy import sparse
 from torch import nn
 
 import dvgs
-from dvgs import scoring
 from dvgs.__main__ import main
 from dvgs.columns import COLUMNS
 from dvgs.errors import InputError
 from dvgs.training.models import make_autoencoder, reconstruction_loss
-from dvgs.trajectory import Trajectory
+from dvgs.valuation import scoring
+from dvgs.valuation.trajectory import Trajectory
 
 LOSS = nn.CrossEntropyLoss(reduction="none")
 
@@ -226,9 +226,9 @@ import os, random, signal, sys, time
 sys.path[:0] = [{scripts!r}]
 import torch
 torch.set_num_threads(1)
-import dvgs, dvgs.trajectory, dvgs.limits
+import dvgs, dvgs.valuation.trajectory, dvgs.limits
 from dvgs.training.models import make_autoencoder, reconstruction_loss
-dvgs.recording.SNAPSHOT_SECONDS, dvgs.limits.BLOCK = 0.02, 512
+dvgs.valuation.recording.SNAPSHOT_SECONDS, dvgs.limits.BLOCK = 0.02, 512
 
 def run(folder):
     x = torch.randn(6 * 512, 40, generator=torch.Generator().manual_seed(1))

@@ -13,10 +13,10 @@ from dvgs.columns import COLUMNS
 from dvgs.devices import PRECISIONS, fork_random, keep_freed_memory, pick_device
 from dvgs.errors import InputError
 from dvgs.gradients.engine import GradientSimilarity
-from dvgs.scoring import score
 from dvgs.seeds import derive_seed
-from dvgs.trajectory import Trajectory, record_trajectory
-from dvgs.values import convergence
+from dvgs.valuation.scoring import score
+from dvgs.valuation.trajectory import Trajectory, record_trajectory
+from dvgs.valuation.values import convergence
 
 PILOT = 512  # source samples whose ranking decides when training may stop
 

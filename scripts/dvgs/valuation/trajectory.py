@@ -18,11 +18,11 @@ from dvgs.errors import InputError
 from dvgs.gradients.engine import GradientSimilarity, same_buffers
 from dvgs.gradients.natural import natural_gradient
 from dvgs.progress import Progress, logger
-from dvgs.recording import Recording
 from dvgs.seeds import derive_seed
 from dvgs.training.checkpoints import digest
 from dvgs.training.fit import fit, make_optimizer, steps_per_epoch
 from dvgs.training.models import Autoencoder
+from dvgs.valuation.recording import Recording
 
 
 def record_trajectory(

@@ -27,18 +27,6 @@ from dvgs.training.cuda_graphs import Captured
 CHUNK_BYTES = {"cpu": 40 << 20, "cuda": 640 << 20}
 
 
-def plan_shard(n, shard, n_shards):
-    """The rows [start, stop) of n that belong to one shard.
-
-    Shards end where blocks, and so chunks, end: a matrix product of other rows may round differently, so a profile must
-    meet the same chunk however many shards there are. Then any number of shards gives the same bytes.
-    """
-    block = block_of(n)
-    n_blocks = -(-n // block)
-    first, last = shard * n_blocks // n_shards, (shard + 1) * n_blocks // n_shards
-    return min(first * block, n), min(last * block, n)
-
-
 def score(
     trajectory, loss, read, start, stop, *, precision="float32", grad_params=None, seed=0, total=None, parts=None
 ):

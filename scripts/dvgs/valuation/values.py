@@ -3,6 +3,7 @@
 import pandas as pd
 
 from dvgs.columns import COLUMNS, EARLY
+from dvgs.limits import block_of
 
 
 def gather(shards, profile_ids):
@@ -34,3 +35,15 @@ def convergence(table):
     n_steps = table["n_steps"].max()
     rows = [(steps, n_steps, table[a].corr(table[b], method="spearman")) for steps, (a, b) in pairs.items()]
     return pd.DataFrame(rows, columns=["steps", "n_steps", "spearman"])
+
+
+def plan_shard(n, shard, n_shards):
+    """The rows [start, stop) of n that belong to one shard.
+
+    Shards end where blocks, and so chunks, end: a matrix product of other rows may round differently, so a profile must
+    meet the same chunk however many shards there are. Then any number of shards gives the same bytes.
+    """
+    block = block_of(n)
+    n_blocks = -(-n // block)
+    first, last = shard * n_blocks // n_shards, (shard + 1) * n_blocks // n_shards
+    return min(first * block, n), min(last * block, n)
