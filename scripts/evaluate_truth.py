@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from dvgs.baselines import METHODS
 from dvgs.columns import SIMILARITIES
 from dvgs.detection import detect_faults
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
+from dvgs.methods.registry import METHODS
 from dvgs.seeds import generator
 
 

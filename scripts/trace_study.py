@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.baselines import random
 from dvgs.devices import pick_device
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
+from dvgs.methods import random
 from dvgs.studies import make_task, seed_of
 from dvgs.study_curves import trace_study
 

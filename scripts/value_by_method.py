@@ -11,9 +11,9 @@ from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.io.files import write_parquet
 from dvgs.jobs import job
+from dvgs.methods.task import Task
 from dvgs.seeds import derive_seed
 from dvgs.studies import METHODS, value_task
-from dvgs.tasks import Task
 from dvgs.training.models import make_autoencoder
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from dvgs.tasks import Task
+from dvgs.methods.task import Task
 from dvgs.training.models import make_autoencoder, make_classifier
 
 

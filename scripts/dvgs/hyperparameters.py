@@ -14,10 +14,10 @@ import pandas as pd
 from torch import nn
 
 from dvgs.columns import SIMILARITIES
+from dvgs.methods.dvgs import value_by_similarities
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc, percentile_interval
-from dvgs.studies import value_by_similarities
 from dvgs.training.mish import Mish
 from dvgs.training.models import make_classifier
 

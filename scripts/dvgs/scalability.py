@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pandas as pd
 
+from dvgs.methods.dvgs import value_by_similarities
 from dvgs.statistics import auroc
-from dvgs.studies import value_by_similarities
 from dvgs.study_tables import over_replicates
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.baselines import (
+from dvgs.corruption import add_noise, corrupt_labels
+from dvgs.errors import InputError
+from dvgs.methods import (
     data_oob,
     data_shapley,
     dvrl,
@@ -18,67 +20,14 @@ from dvgs.baselines import (
     random,
     reconstruction_error,
 )
-from dvgs.corruption import add_noise, corrupt_labels
-from dvgs.errors import InputError
+from dvgs.methods.dvgs import value_by_dvgs
+from dvgs.methods.task import Task
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
-from dvgs.tasks import Task, balanced
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
-from dvgs.valuation.api import value as value_by_gradients
 
 DROPOUT = 0.5  # of the classifiers, as published
-
-
-def value_by_dvgs(
-    task,
-    *,
-    epochs=100,
-    restarts=3,
-    batch_size=500,
-    learning_rate=1e-3,
-    class_balance=True,
-    similarity="cosine",
-    natural=False,
-    layers=None,
-):
-    """DataFrame `value, se`, the latter for the cosine only.
-
-    class_balance: whether the classes of the target count alike; the source's never do. similarity: a similarity of
-    gradients, a column of the table of dvgs.value; "loss" is the mean loss along the same steps, less of it is better.
-    natural: as for dvgs.value. layers: how many of the last layers with parameters are compared, None for all.
-    """
-    training = {"epochs": epochs, "restarts": restarts, "batch_size": batch_size, "lr": learning_rate}
-    training |= {"natural": natural, "grad_params": layers and _last_parameters(task.start(), layers)}
-    table = value_by_similarities(task, class_balance, **training)
-    value = -table["loss"] if similarity == "loss" else table[similarity]
-    return pd.DataFrame({"value": value, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
-
-
-def _last_parameters(model, layers):
-    """Names of the parameters of the last layers that have any."""
-    own = [[p for p, _ in m.named_parameters(name, recurse=False)] for name, m in model.named_modules()]
-    return [p for parameters in [names for names in own if names][-layers:] for p in parameters]
-
-
-def value_by_similarities(task, class_balance, *, batch_size, **training):
-    """The table of `dvgs.value`, with all similarities. batch_size, training: its arguments."""
-    (x, y), (target_x, target_y) = task.source, task.target
-    if task.n_classes:
-        y = torch.nn.functional.one_hot(y, task.n_classes).to(x.dtype)
-        classes = torch.nn.functional.one_hot(target_y, task.n_classes).to(x.dtype)
-        target_y = balanced(target_y, task.n_classes) if class_balance else classes
-    return value_by_gradients(
-        task.start(),
-        task.loss,
-        (x, y),
-        (target_x, target_y),
-        batch_size=min(batch_size, len(target_x)),
-        seed=derive_seed(task.seed, "dvgs"),
-        device=task.device.type,
-        work=task.work,
-        **training,
-    )
 
 
 # Each is a function of a Task and of settings by name (studies.schema.yaml); it returns (n,) values or a DataFrame

@@ -1,6 +1,7 @@
 import numpy as np
 
-from dvgs.baselines import METHODS, Evidence
+from dvgs.methods.evidence import Evidence
+from dvgs.methods.registry import METHODS
 
 
 def test_more_is_better_in_every_method(rng):

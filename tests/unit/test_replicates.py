@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from collapse import landmarks
 from collapse import main as collapse_cleaned
 from compute_apc import of_replicates
 from dvgs.compendium.ledger import NOT_USABLE
@@ -31,7 +30,7 @@ from dvgs.replicates.apc import (
     plates_of,
 )
 from dvgs.replicates.correlation import GroupSums, doubled_ranks, spearman_quantile
-from dvgs.replicates.modz import collapse, modz
+from dvgs.replicates.modz import collapse, landmarks, modz
 from dvgs.replicates.null import draw_null_groups, null_p
 
 

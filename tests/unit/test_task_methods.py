@@ -9,13 +9,13 @@ import torch
 from scipy.stats import spearmanr
 from task_examples import blobs
 
-from dvgs import coalitions
-from dvgs.baselines import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out
 from dvgs.errors import InputError
+from dvgs.methods import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out
+from dvgs.methods import utility as coalitions
+from dvgs.methods.task import balanced
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc
 from dvgs.studies import METHODS, value_task
-from dvgs.tasks import balanced
 from dvgs.training import checkpoints as resuming
 from dvgs.training.fit import fit
 

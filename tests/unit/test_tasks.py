@@ -6,7 +6,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from task_examples import blobs
 
 from dvgs.errors import InputError
-from dvgs.tasks import Task, auroc_of, balanced
+from dvgs.methods.task import Task, auroc_of, balanced
 from dvgs.training.models import make_classifier
 
 

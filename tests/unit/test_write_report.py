@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs.compendium.ledger import read_ledger
+from dvgs.compendium.ledger import check_accounts, read_ledger
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import write_h5ad
-from write_report import check_accounts
 
 
 def test_ids_may_look_like_missing_values_or_break_a_line(tmp_path):

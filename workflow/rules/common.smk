@@ -7,7 +7,7 @@ sys.path.insert(0, str(HOME / "scripts"))
 
 import h5py
 
-from dvgs import baselines, runtime
+from dvgs import runtime
 from dvgs.cluster import keep_asking, remedies, watch_queue
 from dvgs.configuration import (
     NEEDED,
@@ -18,6 +18,7 @@ from dvgs.configuration import (
 )
 from dvgs.errors import InputError
 from dvgs.io.gctx import gctx_files
+from dvgs.methods.registry import METHODS as BASELINE_METHODS
 
 SIMULATED = "simulation" in config
 try:
@@ -33,7 +34,7 @@ RESULTS = f"results/{config['compendium']}"
 LOGS = f"logs/{config['compendium']}"
 BENCHMARKS = f"benchmarks/{config['compendium']}"
 TARGETS = list(config["targets"])
-METHODS = ["dvgs", *baselines.METHODS]
+METHODS = ["dvgs", *BASELINE_METHODS]
 SHARDS = range(config["score"]["shards"])
 # The replicates that each curve job traces; never more jobs than replicates.
 CURVE_SHARDS = [

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from scipy.stats import rankdata
 
-from dvgs.coalitions import at_once, check_hours, utilities
+from dvgs.methods.utility import at_once, check_hours, utilities
 from dvgs.progress import Progress, logger
 from dvgs.seeds import generator
 from dvgs.training.checkpoints import Kept

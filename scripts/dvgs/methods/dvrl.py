@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dvgs.coalitions import check_hours
 from dvgs.devices import seeded
+from dvgs.methods.utility import check_hours
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
 from dvgs.training.checkpoints import Kept

@@ -10,7 +10,7 @@ Published settings: 200 epochs of Adam at 1e-4, batches of 250.
 
 import numpy as np
 
-from dvgs.coalitions import at_once, check_hours, utilities
+from dvgs.methods.utility import at_once, check_hours, utilities
 from dvgs.progress import Progress
 from dvgs.training.checkpoints import Kept
 from dvgs.training.fit import steps_per_epoch

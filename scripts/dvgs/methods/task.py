@@ -120,7 +120,7 @@ class Task:
         training |= {"learning_rate": learning_rate, "optimizer": optimizer, "start": start}
         return fit(model, loss, x, y, **training, before_step=before_step).eval()
 
-    # What the baselines of a compendium ask for (see baselines.Evidence).
+    # What the baselines of a compendium ask for (see evidence.Evidence).
     def blocks(self):
         yield np.arange(self.n), self.source[0].flatten(1).cpu().numpy()
 

@@ -1,0 +1,60 @@
+"""DVGS of the samples of a Task."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dvgs.methods.task import balanced
+from dvgs.seeds import derive_seed
+from dvgs.valuation.api import value as value_by_gradients
+
+
+def value_by_dvgs(
+    task,
+    *,
+    epochs=100,
+    restarts=3,
+    batch_size=500,
+    learning_rate=1e-3,
+    class_balance=True,
+    similarity="cosine",
+    natural=False,
+    layers=None,
+):
+    """DataFrame `value, se`, the latter for the cosine only.
+
+    class_balance: whether the classes of the target count alike; the source's never do. similarity: a similarity of
+    gradients, a column of the table of dvgs.value; "loss" is the mean loss along the same steps, less of it is better.
+    natural: as for dvgs.value. layers: how many of the last layers with parameters are compared, None for all.
+    """
+    training = {"epochs": epochs, "restarts": restarts, "batch_size": batch_size, "lr": learning_rate}
+    training |= {"natural": natural, "grad_params": layers and _last_parameters(task.start(), layers)}
+    table = value_by_similarities(task, class_balance, **training)
+    value = -table["loss"] if similarity == "loss" else table[similarity]
+    return pd.DataFrame({"value": value, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
+
+
+def _last_parameters(model, layers):
+    """Names of the parameters of the last layers that have any."""
+    own = [[p for p, _ in m.named_parameters(name, recurse=False)] for name, m in model.named_modules()]
+    return [p for parameters in [names for names in own if names][-layers:] for p in parameters]
+
+
+def value_by_similarities(task, class_balance, *, batch_size, **training):
+    """The table of `dvgs.value`, with all similarities. batch_size, training: its arguments."""
+    (x, y), (target_x, target_y) = task.source, task.target
+    if task.n_classes:
+        y = torch.nn.functional.one_hot(y, task.n_classes).to(x.dtype)
+        classes = torch.nn.functional.one_hot(target_y, task.n_classes).to(x.dtype)
+        target_y = balanced(target_y, task.n_classes) if class_balance else classes
+    return value_by_gradients(
+        task.start(),
+        task.loss,
+        (x, y),
+        (target_x, target_y),
+        batch_size=min(batch_size, len(target_x)),
+        seed=derive_seed(task.seed, "dvgs"),
+        device=task.device.type,
+        work=task.work,
+        **training,
+    )
