@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.cleaning import choose_quantile, cut, encode, r2_at, stability, train_final
 from dvgs.columns import APC_COLUMNS
 from dvgs.compendium.profiles import Profiles
 from dvgs.devices import pick_device
+from dvgs.filtering.cleaning import encode, train_final
+from dvgs.filtering.cutoff import choose_quantile, cut, r2_at, stability
 from dvgs.io.files import write_csv, write_json, written_whole
 from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs, read_var, write_h5ad

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from dvgs.compendium.profiles import Profiles
-from dvgs.curves import trace_curve
 from dvgs.devices import pick_device
+from dvgs.filtering.curves import trace_curve
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.seeds import derive_seed, generator

@@ -5,11 +5,11 @@ import pandas as pd
 import torch
 
 from dvgs.devices import pick_device
+from dvgs.filtering.curves import trace_study
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.methods import random
 from dvgs.studies import make_task, seed_of
-from dvgs.study_curves import trace_study
 
 
 def main(input, output, wildcards, methods, model, curves, seed, device):

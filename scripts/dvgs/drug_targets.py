@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.curves import keep_mask
 from dvgs.errors import InputError
+from dvgs.filtering.curves import keep_mask
 from dvgs.io.tables import MISSING, doses_in_micromolar, read_table
 from dvgs.pairs import contrast, cosine_of_pairs, describe, draw_counts, draw_exchanges, p_value, share_label
 from dvgs.progress import Progress, logger

@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 import torch
 
-from dvgs.cleaning import choose_quantile, cut, encode, r2_at, stability
-from dvgs.curves import COLUMNS, keep_mask, n_steps, plan, trace_curve
 from dvgs.errors import InputError
+from dvgs.filtering.cleaning import encode
+from dvgs.filtering.curves import COLUMNS, keep_mask, n_steps, plan, trace_curve
+from dvgs.filtering.cutoff import choose_quantile, cut, r2_at, stability
 from dvgs.training.fit import fit, r2
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 import scanpy as sc
 
+from dvgs.filtering.cleaning import lay_out
 from dvgs.plots import umap_figure
-from embed import lay_out
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -20,7 +20,7 @@ def test_many_profiles_are_laid_out_by_a_sample(rng, monkeypatch):
         data.obsm["X_umap"] = np.asarray(data.X)[:, :2]
 
     monkeypatch.setattr(sc.tl, "umap", umap)  # takes long; beyond 8,192 scanpy finds neighbours another way
-    monkeypatch.setattr("embed.LAID_OUT", 9000)
+    monkeypatch.setattr("dvgs.filtering.cleaning.LAID_OUT", 9000)
     latent = rng.normal(size=(9500, 3)).astype(np.float32)
     found = lay_out(latent, rng, 1, "general")
     laid_out = ~np.isnan(found).any(axis=1)

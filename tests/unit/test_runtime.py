@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dvgs import runtime
 from dvgs.configuration import check_config
-from dvgs.curves import plan
+from dvgs.filtering.curves import plan
 from dvgs.gradients import GradientSimilarity
 from dvgs.gradients.natural import natural_gradient
 from dvgs.limits import block_of

@@ -9,11 +9,11 @@ from conftest import ROOT
 from scipy import stats
 from task_examples import blobs
 
-from dvgs import curves, study_curves
 from dvgs.errors import InputError
+from dvgs.filtering import curves
+from dvgs.filtering.curves import trace_study
 from dvgs.studies import METHODS
 from dvgs.study_config import read_studies
-from dvgs.study_curves import trace_study
 from dvgs.study_tables import MEASURES, areas, compare_with_dvgs, detect_corrupted, over_replicates
 from dvgs.training.fit import fit
 
@@ -94,7 +94,7 @@ def test_curves_against_training_on_what_is_left(rng, monkeypatch, together):
     methods = pd.DataFrame({"one": rng.random(40), "two": rng.random(40)})
     training = {"batch_size": 16, "learning_rate": 0.01}
     found = trace_study(task, test, methods, quantiles=[0.3], budget="equal_steps", epochs=4, **training)
-    assert list(found.columns) == study_curves.COLUMNS and len(found) == 24 and (found["steps"] == 12).all()
+    assert list(found.columns) == curves.STUDY_CURVE_COLUMNS and len(found) == 24 and (found["steps"] == 12).all()
     for row in found.itertuples():
         parts = []
         if row.method != "target":

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dvgs import curves
+from dvgs.filtering import curves
 from dvgs.training import stacked as together
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss

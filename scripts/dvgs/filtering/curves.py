@@ -2,17 +2,21 @@
 
 import hashlib
 from collections import defaultdict
+from itertools import product
 
 import numpy as np
 import pandas as pd
+import torch
 
 from dvgs.progress import Progress
+from dvgs.seeds import derive_seed
 from dvgs.training.fit import r2, steps_per_epoch
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.training.stacked import fit_together, group_size
 
-COLUMNS = ["profiles", "method", "drop", "quantile", "replicate", "n_train", "steps", "r2", "r2_validation"]
+CURVE_COLUMNS = ["profiles", "method", "drop", "quantile", "replicate", "n_train", "steps", "r2", "r2_validation"]
 DROPS = ("low", "high")
+STUDY_CURVE_COLUMNS = ["method", "drop", "quantile", "with_target", "n_train", "steps", "score"]
 
 
 def keep_mask(value, drop, quantile):
@@ -71,7 +75,7 @@ def trace_curve(
     x: the source, (n, genes) tensor. methods: DataFrame of values, one column a method, n rows, NaN where a method has
     none. model: dict `hidden, latent`. All trainings of a replicate start from the same weights and, where they keep
     equally many, see their profiles in the same order; so methods differ in what they keep alone.
-    Returns a DataFrame of COLUMNS.
+    Returns a DataFrame of CURVE_COLUMNS.
     """
     known = methods.notna().all(axis=1).to_numpy()
     trainings, rows = Trainings(), []
@@ -91,7 +95,7 @@ def trace_curve(
         key: (r2(network, x_test), r2(network, x_validation))
         for key, network in trainings.run(make, reconstruction_loss, x, x, **options)
     }
-    return pd.DataFrame([(*row, *trained[key]) for row, key in rows], columns=COLUMNS)
+    return pd.DataFrame([(*row, *trained[key]) for row, key in rows], columns=CURVE_COLUMNS)
 
 
 class Trainings:
@@ -130,3 +134,28 @@ class Trainings:
         for key, mask in self._masks.items():
             alike[key[0], min(mask.sum(), batch_size)].append(key)
         return [keys[i : i + size] for keys in alike.values() for i in range(0, len(keys), size)]
+
+
+def trace_study(task, test, methods, *, quantiles, budget, epochs, batch_size, learning_rate):
+    """The score on the test set after training on what is left of the source, one replicate.
+
+    test: pair (x, y) as the task's target. methods: DataFrame of values, a column a method; samples without a value
+    count as middling. Every training is there without and with the target (`with_target`), for who has a clean target
+    may train on it as well; the method "target" is the target alone, whatever the share. All trainings start from the
+    same weights and, where they keep equally many, see their samples in the same order, so methods differ in what they
+    keep alone. Returns a DataFrame of STUDY_CURVE_COLUMNS.
+    """
+    values = {method: methods[method].fillna(methods[method].median()).to_numpy() for method in methods}
+    trainings, rows = Trainings(), []
+    for which in product([*values, "target"], DROPS, sorted({0.0, *quantiles}), (False, True)):
+        method, drop, quantile, with_target = which
+        mask = np.zeros(task.n, bool) if method == "target" else keep_mask(values[method], drop, quantile)
+        mask = np.append(mask, np.full(len(task.target[0]), with_target or method == "target"))
+        n_train = int(mask.sum())
+        steps = n_steps(budget, epochs, batch_size, n_train, task.n)
+        rows.append(((*which, n_train, steps), trainings.add(steps, mask)))
+    x, y = (torch.cat(parts) for parts in zip(task.source, task.target, strict=True))
+    options = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": derive_seed(task.seed, "curve")}
+    trained = trainings.run(task.start, task.loss, x, y, **options)
+    scores = {key: task.score(model, *test) for key, model in trained}
+    return pd.DataFrame([(*row, scores[key]) for row, key in rows], columns=STUDY_CURVE_COLUMNS)

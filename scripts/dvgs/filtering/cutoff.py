@@ -1,11 +1,8 @@
 """Where to cut, and what is left."""
 
 import numpy as np
-import torch
 
 from dvgs.errors import InputError
-from dvgs.training.fit import fit, steps_per_epoch
-from dvgs.training.models import make_autoencoder, reconstruction_loss
 
 
 def choose_quantile(curves, cutoff):
@@ -20,11 +17,11 @@ def choose_quantile(curves, cutoff):
     low = curves.query("profiles == 'all' and method == 'dvgs' and drop == 'low'")
     r2 = low.groupby("quantile")["r2_validation"].agg(lambda replicates: replicates.mean(skipna=False))
     if r2.isna().all():
-        raise _diverged("at every quantile a training of the filter curves has no R²")
+        raise diverged("at every quantile a training of the filter curves has no R²")
     return float(r2.idxmax())
 
 
-def _diverged(problem):
+def diverged(problem):
     return InputError("config", "curves.learning_rate", problem, "lower it, or set scale to zscore")
 
 
@@ -55,30 +52,3 @@ def stability(values, calibration, similarity):
     """Spearman correlation of the values of the same profiles along the two trajectories."""
     first = values.set_index("profile_id").loc[calibration["profile_id"], similarity]
     return float(first.reset_index(drop=True).corr(calibration[similarity], method="spearman"))
-
-
-def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
-    """The final autoencoder, trained on the cleaned profiles, scaled, (n, genes), as `fit` takes them."""
-    return fit(
-        make_autoencoder(x.shape[1], hidden, latent, seed).to(x.device),
-        reconstruction_loss,
-        x,
-        x,
-        steps=epochs * steps_per_epoch(len(x), batch_size),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
-
-
-@torch.no_grad()
-def encode(model, blocks):
-    """The latent space of profiles, (n, latent) float32; blocks: their scaled values, block by block, on any device.
-
-    Raises InputError where it is not finite.
-    """
-    device = next(model.parameters()).device
-    latent = np.concatenate([model.encoder(torch.from_numpy(block).to(device)).cpu().numpy() for block in blocks])
-    if not np.isfinite(latent).all():
-        raise _diverged("the model of the cleaned profiles has a latent space that is not finite")
-    return latent
