@@ -5,7 +5,7 @@ import pandas as pd
 
 from dvgs.compendium.profiles import Profiles
 from dvgs.devices import pick_device
-from dvgs.drug_targets import compare_drug_targets, read_drug_targets
+from dvgs.evaluation.drug_targets import compare_drug_targets, read_drug_targets
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job

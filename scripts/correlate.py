@@ -2,11 +2,11 @@
 
 import pandas as pd
 
+from dvgs.evaluation.apc_correlations import correlate_strata
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.seeds import generator
-from dvgs.statistics import correlate_strata
 
 
 def main(input, output, target, similarity, bootstrap, seed):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dvgs.columns import SIMILARITIES
-from dvgs.detection import detect_faults
+from dvgs.evaluation.detection import detect_faults
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job

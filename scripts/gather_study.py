@@ -2,12 +2,13 @@
 
 import pandas as pd
 
+from dvgs.evaluation.detection import DETECTION_MEASURES, detect_corrupted
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
 from dvgs.study_plots import study_figure
-from dvgs.study_tables import AREAS, MEASURES, areas, compare_with_dvgs, detect_corrupted, over_replicates
+from dvgs.study_tables import AREAS, areas, compare_with_dvgs, over_replicates
 
 
 def main(input, output, name, methods, n_replicates):
@@ -21,7 +22,7 @@ def main(input, output, name, methods, n_replicates):
         seconds.append(run | pd.read_csv(timing).iloc[0].to_dict())
     curves = pd.concat([pd.read_csv(path) for path in input.curves], ignore_index=True)
     detection = pd.DataFrame(detection).merge(areas(curves), how="left", on=["method", "replicate"])
-    measures = [*MEASURES, *AREAS]
+    measures = [*DETECTION_MEASURES, *AREAS]
     summary = over_replicates(detection, ["method"], measures)
     points = ["with_target", "drop", "quantile"]
     bands = over_replicates(curves, ["method", *points], ["score"]).drop(columns="measure")

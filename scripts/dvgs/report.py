@@ -9,9 +9,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dvgs import plots
+from dvgs.evaluation.apc_correlations import what_apc_goes_with
 from dvgs.plotting import method_name, to_svg
 from dvgs.replicates.apc import compare_q75
-from dvgs.statistics import what_apc_goes_with
 
 FDR = SIGNIFICANT = 0.05
 ABOVE_NULL = 0.05  # beyond the 95th percentile of non-replicates: "percent replicating"

@@ -5,7 +5,7 @@ import torch
 
 from dvgs.errors import InputError
 from dvgs.filtering.cleaning import encode
-from dvgs.filtering.curves import COLUMNS, keep_mask, n_steps, plan, trace_curve
+from dvgs.filtering.curves import CURVE_COLUMNS, keep_mask, n_steps, plan, trace_curve
 from dvgs.filtering.cutoff import choose_quantile, cut, r2_at, stability
 from dvgs.training.fit import fit, r2
 from dvgs.training.models import make_autoencoder, reconstruction_loss
@@ -43,7 +43,7 @@ def curve(data):
 
 
 def test_methods_are_compared_on_the_same_profiles(curve):
-    assert list(curve.columns) == COLUMNS and (curve["replicate"] == 2).all()
+    assert list(curve.columns) == CURVE_COLUMNS and (curve["replicate"] == 2).all()
     n = curve.groupby("profiles")["n_train"].max()
     assert n.to_dict() == {"all": 80, "with_apc": 50}
     methods = curve.groupby("profiles")["method"].unique()
@@ -80,7 +80,7 @@ def curves():
         for k in (0, 1)
     ]
     others = [("all", "random", "low", 0.2, 0, 10, 5, 9, 9), ("with_apc", "dvgs", "low", 0.2, 0, 10, 5, 9, 9)]
-    return pd.DataFrame(rows + others, columns=COLUMNS)
+    return pd.DataFrame(rows + others, columns=CURVE_COLUMNS)
 
 
 def test_cutoff_is_chosen_on_validation_never_on_test(curves):

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from dvgs.drug_targets import COLUMNS, compare_drug_targets, encode_conditions, plan, read_drug_targets
 from dvgs.errors import InputError
+from dvgs.evaluation.drug_targets import COLUMNS, compare_drug_targets, encode_conditions, plan, read_drug_targets
 from dvgs.training.models import make_perturbation_model
 
 HOSTILE = ["../etc/passwd", "<script>", "$(rm -rf)", "100", "01", "naïve µ", "a|b", "'; DROP"]

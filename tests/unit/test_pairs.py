@@ -6,7 +6,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from dvgs.pairs import contrast, cosine_of_pairs, describe, draw_counts, draw_exchanges, p_value, share_label
+from dvgs.evaluation.compound_pairs import (
+    contrast,
+    cosine_of_pairs,
+    describe,
+    draw_counts,
+    draw_exchanges,
+    p_value,
+    share_label,
+)
 
 IDS = [f"c{i}" for i in range(30)]
 

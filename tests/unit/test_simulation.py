@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs.drug_targets import read_drug_targets
+from dvgs.evaluation.drug_targets import read_drug_targets
 from dvgs.io.gctx import GctxFile
 from dvgs.io.tables import explode_replicates, read_geneinfo, read_siginfo
 from dvgs.replicates.apc import compute_apc

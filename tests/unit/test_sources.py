@@ -6,11 +6,11 @@ import pytest
 from dvgs.compendium.ingestion import ingest
 from dvgs.compendium.metadata import describe_profiles, describe_replicates, gene_table
 from dvgs.errors import InputError
+from dvgs.evaluation.apc_correlations import dose_band
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs
 from dvgs.io.tables import uniform
-from dvgs.statistics import dose_band
 
 
 def test_replicates_get_the_first_signature_that_names_them(caplog):

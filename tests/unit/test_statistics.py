@@ -6,15 +6,9 @@ from sklearn.metrics import roc_auc_score
 
 from dvgs import statistics
 from dvgs.columns import SIMILARITIES
-from dvgs.detection import detect_faults
-from dvgs.statistics import (
-    auroc,
-    correlate,
-    correlate_strata,
-    dose_band,
-    found_when_inspected,
-    what_apc_goes_with,
-)
+from dvgs.evaluation.apc_correlations import correlate_strata, dose_band, what_apc_goes_with
+from dvgs.evaluation.detection import detect_faults
+from dvgs.statistics import auroc, correlate, found_when_inspected
 
 
 def test_a_resample_is_ranked_anew(rng):

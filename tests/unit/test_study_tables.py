@@ -10,11 +10,12 @@ from scipy import stats
 from task_examples import blobs
 
 from dvgs.errors import InputError
+from dvgs.evaluation.detection import DETECTION_MEASURES, detect_corrupted
 from dvgs.filtering import curves
 from dvgs.filtering.curves import trace_study
 from dvgs.studies import METHODS
 from dvgs.study_config import read_studies
-from dvgs.study_tables import MEASURES, areas, compare_with_dvgs, detect_corrupted, over_replicates
+from dvgs.study_tables import areas, compare_with_dvgs, over_replicates
 from dvgs.training.fit import fit
 
 SCHEMA = ROOT / "workflow/schemas/studies.schema.yaml"
@@ -34,14 +35,16 @@ def test_samples_without_a_value_are_left_out():
     value, corrupted = np.array([np.nan, 0, 1, 2]), np.array([True, True, False, False])
     found = detect_corrupted(value, corrupted, np.zeros(4))
     assert found["n"] == 3 and found["auroc"] == 1 and np.isnan(found["spearman_noise"])
-    assert found.keys() == {"n", "n_corrupted", *MEASURES}
+    assert found.keys() == {"n", "n_corrupted", *DETECTION_MEASURES}
 
 
 def test_differences_are_taken_within_replicates(rng):
     runs = [(method, replicate) for method in ("random", "dvgs", "dvgs_raw") for replicate in (2, 0, 1)]
-    detection = pd.DataFrame(runs, columns=["method", "replicate"]).assign(**{m: rng.random(9) for m in MEASURES})
-    found = compare_with_dvgs(detection.sample(frac=1, random_state=0), MEASURES)
-    assert len(found) == 4 * len(MEASURES)
+    detection = pd.DataFrame(runs, columns=["method", "replicate"]).assign(
+        **{m: rng.random(9) for m in DETECTION_MEASURES}
+    )
+    found = compare_with_dvgs(detection.sample(frac=1, random_state=0), DETECTION_MEASURES)
+    assert len(found) == 4 * len(DETECTION_MEASURES)
     found = found.set_index(["dvgs", "method", "measure"])
     for name, sign in (("auroc", 1), ("spearman_noise", -1)):  # noise lowers a good value
         values = dict(zip(("random", "dvgs", "dvgs_raw"), detection[name].to_numpy().reshape(3, 3), strict=True))
@@ -51,7 +54,7 @@ def test_differences_are_taken_within_replicates(rng):
             row = found.loc[(*pair, name)]
             assert row[["mean", "low", "high"]].tolist() == pytest.approx([difference.mean(), low, high])
             assert row[["better", "worse"]].tolist() == [low > 0, high < 0]
-    assert compare_with_dvgs(detection[detection["method"] == "random"], MEASURES).empty
+    assert compare_with_dvgs(detection[detection["method"] == "random"], DETECTION_MEASURES).empty
 
 
 def test_differences_of_curves_are_taken_at_their_points(rng):

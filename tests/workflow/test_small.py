@@ -21,7 +21,7 @@ import yaml
 from cmapPy.pandasGEXpress.parse import parse
 from conftest import ROOT, readme_example
 
-from dvgs.drug_targets import COLUMNS
+from dvgs.evaluation.drug_targets import COLUMNS
 from dvgs.io.gctx import GctxFile
 from dvgs.io.tables import read_siginfo
 from dvgs.training.models import make_autoencoder

@@ -2,11 +2,20 @@
 
 import numpy as np
 import pandas as pd
+from scipy import stats
+from sklearn.metrics import average_precision_score
 
 from dvgs.statistics import auroc, correlate, found_when_inspected
 
 FAULTS = ("any", "noise", "bad_plate", "swapped")
 INSPECTED = 0.2
+INSPECTED_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
+DETECTION_MEASURES = [
+    "auroc",
+    "average_precision",
+    *(f"found_at_{round(100 * share)}" for share in INSPECTED_SHARES),
+    "spearman_noise",
+]
 
 
 def _rank_within(values, group):
@@ -53,3 +62,19 @@ def detect_faults(methods, truth, known_apc, n_bootstrap, rng):
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def detect_corrupted(value, corrupted, noise_sd):
+    """How well low values find the corrupted: dict of DETECTION_MEASURES, and `n` and `n_corrupted`.
+
+    value: (n,), NaN for samples without one, which are left out. corrupted: (n,) bool. noise_sd: (n,), and the Spearman
+    correlation is NaN where it is constant.
+    """
+    known = np.isfinite(value)
+    value, corrupted, noise_sd = value[known], corrupted[known], noise_sd[known]
+    found = {"n": len(value), "n_corrupted": int(corrupted.sum()), "auroc": auroc(value, corrupted)[0]}
+    found["average_precision"] = average_precision_score(corrupted, -value) if corrupted.any() else np.nan
+    for share in INSPECTED_SHARES:
+        found[f"found_at_{round(100 * share)}"] = found_when_inspected(value, corrupted, share)
+    varies = len(value) > 2 and np.ptp(value) > 0 and np.ptp(noise_sd) > 0
+    return found | {"spearman_noise": stats.spearmanr(value, noise_sd).statistic if varies else np.nan}

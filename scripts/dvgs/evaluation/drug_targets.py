@@ -13,9 +13,17 @@ import pandas as pd
 import torch
 
 from dvgs.errors import InputError
+from dvgs.evaluation.compound_pairs import (
+    contrast,
+    cosine_of_pairs,
+    describe,
+    draw_counts,
+    draw_exchanges,
+    p_value,
+    share_label,
+)
 from dvgs.filtering.curves import keep_mask
 from dvgs.io.tables import MISSING, doses_in_micromolar, read_table
-from dvgs.pairs import contrast, cosine_of_pairs, describe, draw_counts, draw_exchanges, p_value, share_label
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed, generator
 from dvgs.training.fit import fit, steps_per_epoch
