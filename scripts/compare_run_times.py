@@ -7,10 +7,10 @@ import pandas as pd
 from dvgs.errors import InputError
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
-from dvgs.performance_plots import run_time_figure
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
-from dvgs.run_times import compare
+from dvgs.studies.figures import run_time_figure
+from dvgs.studies.summaries import compare
 
 
 def read(paths):

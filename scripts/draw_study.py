@@ -2,28 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from dvgs.compendium.profiles import Profiles
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
-from dvgs.inception import embed, find_inception
 from dvgs.io.files import write_npz
 from dvgs.jobs import job
-from dvgs.progress import logger
-from dvgs.public_data import read_public_data
-from dvgs.studies import draw, generator_of
-
-
-def read_profiles(signatures, apc, min_apc):
-    """The profiles of the compendium that have a high APC, as one part without classes."""
-    rows = np.flatnonzero(pd.read_parquet(apc)["apc"].to_numpy() > min_apc)
-    if len(rows) < 4:
-        problem = f"only {len(rows)} profiles have an APC above {min_apc}"
-        raise InputError(apc, "studies.min_apc", problem, "lower it")
-    logger.info("%d profiles have an APC above %g", len(rows), min_apc)
-    return (Profiles(signatures).rows(rows), None), None
+from dvgs.studies.datasets.catalogue import read_public_data
+from dvgs.studies.datasets.inception import embed, find_inception
+from dvgs.studies.experiment import draw, generator_of, read_profiles
 
 
 def main(input, output, study, name, replicate, seed, device):

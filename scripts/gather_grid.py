@@ -2,13 +2,13 @@
 
 import pandas as pd
 
-from dvgs.hyperparameters import FACTORS, effects, summary
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
-from dvgs.performance_plots import grid_figure
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
 from dvgs.seeds import generator
+from dvgs.studies.figures import grid_figure
+from dvgs.studies.sensitivity import FACTORS, effects, summary
 
 
 def main(input, output, study, grid, n_bootstrap, seed):

@@ -4,10 +4,10 @@ import pandas as pd
 
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
-from dvgs.performance_plots import scalability_figure
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
-from dvgs.scalability import quality, slopes
+from dvgs.studies.figures import scalability_figure
+from dvgs.studies.scalability import quality, slopes
 
 
 def main(input, output, study):

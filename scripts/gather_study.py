@@ -7,8 +7,8 @@ from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
-from dvgs.study_plots import study_figure
-from dvgs.study_tables import AREAS, areas, compare_with_dvgs, over_replicates
+from dvgs.studies.figures import study_figure
+from dvgs.studies.summaries import AREAS, areas, compare_with_dvgs, over_replicates
 
 
 def main(input, output, name, methods, n_replicates):

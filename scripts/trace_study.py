@@ -9,7 +9,7 @@ from dvgs.filtering.curves import trace_study
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
 from dvgs.methods import random
-from dvgs.studies import make_task, seed_of
+from dvgs.studies.experiment import make_task, seed_of
 
 
 def main(input, output, wildcards, methods, model, curves, seed, device):

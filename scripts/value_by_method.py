@@ -13,7 +13,7 @@ from dvgs.io.files import write_parquet
 from dvgs.jobs import job
 from dvgs.methods.task import Task
 from dvgs.seeds import derive_seed
-from dvgs.studies import METHODS, value_task
+from dvgs.studies.experiment import METHODS, value_task
 from dvgs.training.models import make_autoencoder
 
 

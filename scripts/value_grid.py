@@ -3,10 +3,10 @@
 import numpy as np
 
 from dvgs.devices import pick_device
-from dvgs.hyperparameters import find_by_grid, trainings
 from dvgs.io.files import write_csv
 from dvgs.jobs import job
-from dvgs.studies import make_task, seed_of
+from dvgs.studies.experiment import make_task, seed_of
+from dvgs.studies.sensitivity import find_by_grid, trainings
 
 
 def main(input, output, wildcards, grid, hidden, n_pieces, seed, device):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dvgs.corruption import add_noise, corrupt_labels
 from dvgs.errors import InputError
+from dvgs.studies.corruption import add_noise, corrupt_labels
 
 
 def test_the_share_of_labels_is_exact_and_every_other_class_is_given(rng):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dvgs import inception
 from dvgs.errors import InputError
+from dvgs.studies.datasets import inception
 
 
 class Network(torch.nn.Module):

@@ -10,11 +10,11 @@ from task_examples import blobs
 from torch import nn
 
 from dvgs.columns import SIMILARITIES
-from dvgs.hyperparameters import FACTORS, effects, find_by_grid, summary, trainings
-from dvgs.performance_plots import run_time_figure
 from dvgs.plotting import to_svg
-from dvgs.run_times import compare
-from dvgs.scalability import measure, quality, slopes
+from dvgs.studies.figures import run_time_figure
+from dvgs.studies.scalability import measure, quality, slopes
+from dvgs.studies.sensitivity import FACTORS, effects, find_by_grid, summary, trainings
+from dvgs.studies.summaries import compare
 from dvgs.study_config import read_studies
 from dvgs.training.models import make_classifier
 

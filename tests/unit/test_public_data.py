@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dvgs.errors import InputError
-from dvgs.public_data import FILES, READERS, read_public_data
+from dvgs.studies.datasets.catalogue import FILES, READERS, read_public_data
 
 PERSON = (
     "39, State-gov, 77516, Bachelors, 13, Never-married, Adm-clerical, Not-in-family, White, Male, 2174, 0, 40, ?, "

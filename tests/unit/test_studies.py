@@ -8,7 +8,7 @@ import torch
 import value_by_method
 import value_study
 from dvgs.errors import InputError
-from dvgs.studies import draw, generator_of, make_task, value_task
+from dvgs.studies.experiment import draw, generator_of, make_task, value_task
 from dvgs.valuation.trajectory import Trajectory
 
 SIZES = {"source": 40, "target": 20, "test_size": 30}

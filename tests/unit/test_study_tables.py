@@ -13,9 +13,9 @@ from dvgs.errors import InputError
 from dvgs.evaluation.detection import DETECTION_MEASURES, detect_corrupted
 from dvgs.filtering import curves
 from dvgs.filtering.curves import trace_study
-from dvgs.studies import METHODS
+from dvgs.studies.experiment import METHODS
+from dvgs.studies.summaries import areas, compare_with_dvgs, over_replicates
 from dvgs.study_config import read_studies
-from dvgs.study_tables import areas, compare_with_dvgs, over_replicates
 from dvgs.training.fit import fit
 
 SCHEMA = ROOT / "workflow/schemas/studies.schema.yaml"

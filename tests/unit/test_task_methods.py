@@ -15,7 +15,7 @@ from dvgs.methods import utility as coalitions
 from dvgs.methods.task import balanced
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc
-from dvgs.studies import METHODS, value_task
+from dvgs.studies.experiment import METHODS, value_task
 from dvgs.training import checkpoints as resuming
 from dvgs.training.fit import fit
 

@@ -1,6 +1,6 @@
 from math import prod
 
-from dvgs.public_data import FILES, check_files
+from dvgs.studies.datasets.catalogue import FILES, check_files
 from dvgs.study_config import read_studies
 
 # Corruption studies: a door of their own (snakemake studies), nothing of the compendium waits for them.

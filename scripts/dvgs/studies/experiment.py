@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.corruption import add_noise, corrupt_labels
+from dvgs.compendium.profiles import Profiles
 from dvgs.errors import InputError
 from dvgs.methods import (
     data_oob,
@@ -22,8 +22,10 @@ from dvgs.methods import (
 )
 from dvgs.methods.dvgs import value_by_dvgs
 from dvgs.methods.task import Task
+from dvgs.progress import logger
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
+from dvgs.studies.corruption import add_noise, corrupt_labels
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
 
@@ -164,3 +166,13 @@ def seed_of(seed, study, replicate):
 
 def generator_of(seed, study, replicate):
     return generator(seed_of(seed, study, replicate), "draw")
+
+
+def read_profiles(signatures, apc, min_apc):
+    """The profiles of the compendium that have a high APC, as one part without classes."""
+    rows = np.flatnonzero(pd.read_parquet(apc)["apc"].to_numpy() > min_apc)
+    if len(rows) < 4:
+        problem = f"only {len(rows)} profiles have an APC above {min_apc}"
+        raise InputError(apc, "studies.min_apc", problem, "lower it")
+    logger.info("%d profiles have an APC above %g", len(rows), min_apc)
+    return (Profiles(signatures).rows(rows), None), None

@@ -14,11 +14,14 @@ PLAIN = "{x:g}"  # powers of ten on logarithmic axes, which matplotlib would wri
 AUROCS = [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
+BANDS = ("dvgs", "random")
+
+
 @styled
 def grid_figure(table, effects, title):
     """AUROC by the level of every factor for each similarity, means with intervals; the first panel has all settings.
 
-    table: of hyperparameters.find_by_grid; effects: of hyperparameters.effects.
+    table: of sensitivity.find_by_grid; effects: of sensitivity.effects.
     """
     figure = Figure(figsize=(WIDE, 4.8), layout="constrained")
     first, *panels = figure.subplots(2, 4).flat
@@ -94,7 +97,7 @@ def scalability_figure(table, quality, title):
 def run_time_figure(table):
     """AUROC against seconds of valuation, both logarithmic, a panel a study; marks with intervals over replicates.
 
-    table: of run_times.compare.
+    table: of summaries.compare.
     """
     studies = list(table["study"].unique())
     columns = min(len(studies), 3)
@@ -120,3 +123,36 @@ def run_time_figure(table):
     handles = [Line2D([], [], color=colours[m], marker=markers[m], linestyle="", label=method_name(m)) for m in methods]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
+
+
+@styled
+def study_figure(bands, title):
+    """Score against the share dropped, each panel with its own scale: models of the source, and of source and target.
+
+    bands: DataFrame `method, with_target, drop, quantile, mean, low, high`, over replicates; those of DVGS and of
+    random dropping are drawn, for those of all methods would hide one another.
+    """
+    figure = Figure(figsize=(WIDE, 7.2), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True)
+    colours = colours_of(bands["method"].unique()) | {"target": "black"}
+    for row, with_target in zip(panels, (False, True), strict=True):
+        for panel, drop in zip(row, ("low", "high"), strict=True):
+            shown = bands[(bands["with_target"] == with_target) & (bands["drop"] == drop)]
+            for method, line in shown.groupby("method", sort=False):
+                _line(panel, method, line, colours[method])
+            panel.set_title(f"{'target and ' if with_target else ''}source, {drop} values dropped first")
+        row[0].set_ylabel("score on the test set")
+    for panel in panels[1]:
+        panel.set_xlabel("share of the source dropped")
+        panel.locator_params(axis="x", nbins=7)
+    figure.suptitle(title)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def _line(panel, method, line, colour):
+    style = "--" if method.startswith("dvgs_") else ":" if method == "target" else "-"
+    label = "target alone" if method == "target" else method_name(method)
+    panel.plot(line["quantile"], line["mean"], style, color=colour, marker="o", markersize=3, label=label)
+    if method in BANDS:
+        panel.fill_between(line["quantile"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)

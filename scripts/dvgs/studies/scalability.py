@@ -7,7 +7,7 @@ import pandas as pd
 
 from dvgs.methods.dvgs import value_by_similarities
 from dvgs.statistics import auroc
-from dvgs.study_tables import over_replicates
+from dvgs.studies.summaries import over_replicates
 
 
 def measure(make_task, sizes, every, training):

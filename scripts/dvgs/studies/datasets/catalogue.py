@@ -8,7 +8,7 @@ import numpy as np
 
 from dvgs.errors import InputError
 from dvgs.progress import logger
-from dvgs.public_data import adult, blog, cifar10
+from dvgs.studies.datasets import adult, blog, cifar10
 
 READERS = {"adult": adult.read, "blog": blog.read, "cifar10": cifar10.read}
 FILES = {"adult": adult.FILES, "blog": blog.FILES, "cifar10": cifar10.FILES}  # each name with url, size and sha256

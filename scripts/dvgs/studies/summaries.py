@@ -9,6 +9,9 @@ from dvgs.statistics import CONFIDENCE
 AREAS = ["area", "area_with_target"]
 
 
+REFERENCE = "dvgs"
+
+
 def areas(curves):
     """Area between the filter curves of dropping low and of dropping high values, by the trapezoidal rule.
 
@@ -53,3 +56,25 @@ def over_replicates(table, by, columns):
             reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * sd / np.sqrt(n) if n > 1 else np.nan
             rows.append((*key, measure, n, mean, sd, mean - reach, mean + reach))
     return pd.DataFrame(rows, columns=[*by, "measure", "n", "mean", "sd", "low", "high"])
+
+
+def compare(detection, seconds):
+    """Methods over their n replicates: AUROC, seconds, and the ratio of seconds to those of DVGS.
+
+    DataFrame `study, method, n, auroc, auroc_low, auroc_high, n_seconds, seconds, ratio, ratio_low, ratio_high`.
+    detection, seconds: the tables of the studies, with a column `study`. Seconds are geometric means, as are ratios
+    of them to those of DVGS in the same replicate, both over the n_seconds replicates of which they are known;
+    intervals are 95 % by a t distribution.
+    """
+    keys = ["study", "method", "replicate"]
+    table = detection[[*keys, "auroc"]].merge(seconds[[*keys, "seconds"]], "left", keys, validate="one_to_one")
+    reference = table.loc[table["method"] == REFERENCE, ["study", "replicate", "seconds"]]
+    table = table.merge(reference, on=["study", "replicate"], how="left", suffixes=("", "_reference"))
+    table["ratio"] = np.log(table["seconds"] / table["seconds_reference"])
+    table["seconds"] = np.log(table["seconds"])
+    long = over_replicates(table, ["study", "method"], ["auroc", "seconds", "ratio"]).set_index(["study", "method"])
+    auroc, time, ratio = (long[long["measure"] == name] for name in ("auroc", "seconds", "ratio"))
+    found = {"n": auroc["n"], "auroc": auroc["mean"], "auroc_low": auroc["low"], "auroc_high": auroc["high"]}
+    found |= {"n_seconds": time["n"], "seconds": np.exp(time["mean"])}
+    found |= {"ratio": np.exp(ratio["mean"]), "ratio_low": np.exp(ratio["low"]), "ratio_high": np.exp(ratio["high"])}
+    return pd.DataFrame(found).reset_index()
