@@ -5,22 +5,12 @@ from importlib.metadata import version
 
 import pandas as pd
 
-from dvgs.compendium.ingestion import read_umap
 from dvgs.compendium.ledger import check_accounts, read_ledger, read_n_input
 from dvgs.io.files import read_json, written_whole
-from dvgs.io.h5ad import read_obs
 from dvgs.jobs import job
 from dvgs.progress import logger
-from dvgs.report import render_report, summarise
-
-PACKAGES = ("anndata", "cmapPy", "h5py", "numpy", "pandas", "scanpy", "scipy", "snakemake", "torch")
-
-
-def read_apc(input):
-    """The table of apc.parquet, with what siginfo says of agreement and of what APC may go with."""
-    apc, obs = pd.read_parquet(input.apc), read_obs(input.signatures)
-    beside = obs.columns.intersection(["cc_q75", "cell_iname", "pert_dose", "pert_dose_unit", "pert_time"])
-    return apc.assign(**{name: obs[name].to_numpy() for name in beside})
+from dvgs.report.page import render_report, summarise
+from dvgs.report.results import PACKAGES, read_apc, read_umap
 
 
 def main(input, output, config):

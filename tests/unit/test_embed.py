@@ -4,7 +4,7 @@ import pytest
 import scanpy as sc
 
 from dvgs.filtering.cleaning import lay_out
-from dvgs.plots import umap_figure
+from dvgs.report.figures import umap_figure
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

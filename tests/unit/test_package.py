@@ -13,13 +13,13 @@ def test_installed_package_imports(tmp_path):
     if "No matching distribution found for setuptools" in done.stderr:
         pytest.skip("pip finds no setuptools to build with, as without a network")
     assert done.returncode == 0, done.stderr
-    program = "import dvgs, dvgs.report; print(dvgs.__file__, dvgs.value, dvgs.gradients.similarity)"
+    program = "import dvgs, dvgs.report.page; print(dvgs.__file__, dvgs.value, dvgs.gradients.similarity)"
     found = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "site")},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert str(tmp_path / "site") in found.stdout
-    assert (tmp_path / "site/dvgs/report.html.jinja").exists()
+    assert (tmp_path / "site/dvgs/report/page.html.jinja").exists()
     shell = [sys.executable, "-m", "dvgs", "value", "--help"]
     found = subprocess.run(
         shell, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True, check=True

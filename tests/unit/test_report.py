@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs import plots
 from dvgs.plotting import to_svg
-from dvgs.report import render_report, summarise
+from dvgs.report.figures import LOWEST_R2, agreement_figure, curve_figure
+from dvgs.report.page import render_report, summarise
 
 HOSTILE = "<script>alert(1)</script>"
 SIMILARITIES = ("cosine", "dot", "projection", "l2")
@@ -281,10 +281,10 @@ def test_summary_of_many_targets_has_ten_lines(found):
 
 def test_many_profiles_are_counted_in_hexagons(rng):
     value, apc = rng.normal(size=(2, 20_000))
-    assert len(to_svg(plots.agreement_figure(value, apc, "value", "title"))) < 1_000_000
+    assert len(to_svg(agreement_figure(value, apc, "value", "title"))) < 1_000_000
 
 
 def test_curves_of_failed_models_do_not_flatten_the_others(found):
     curves = found["curves"]["general"]
     curves.loc[curves["drop"] == "high", "r2"] = -40
-    assert plots.curve_figure(curves, 0.5).axes[0].get_ylim()[0] == plots.LOWEST_R2
+    assert curve_figure(curves, 0.5).axes[0].get_ylim()[0] == LOWEST_R2

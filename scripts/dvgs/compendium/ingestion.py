@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -18,7 +17,7 @@ from dvgs.compendium.ledger import (
 )
 from dvgs.errors import InputError
 from dvgs.io.files import written_whole
-from dvgs.io.h5ad import add_tables, create_x, fill_x, read_obs
+from dvgs.io.h5ad import add_tables, create_x, fill_x
 from dvgs.io.rows import check_space
 from dvgs.io.tables import MISSING_NUMBER, rename_columns
 from dvgs.progress import Progress, logger
@@ -235,16 +234,3 @@ def gene_positions(matrix, gene_ids):
             "give level 4 and level 5 of one release, or list the common genes in select.genes",
         )
     return found
-
-
-def read_umap(path, similarity):
-    """UMAP coordinates, value and cell line of the profiles of a cleaned .h5ad: DataFrame `x, y, value, cell_iname`.
-
-    Of a large compendium only a sample has coordinates (`embed`); the others are left out.
-    """
-    obs = read_obs(path)
-    with h5py.File(path, "r") as file:
-        x, y = file["obsm/X_umap"][:].T
-    cell = obs["cell_iname"].astype(str)
-    found = pd.DataFrame({"x": x, "y": y, "value": obs[similarity].to_numpy(), "cell_iname": cell})
-    return found[found["x"].notna()].reset_index(drop=True)

@@ -8,10 +8,19 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dvgs import plots
 from dvgs.evaluation.apc_correlations import what_apc_goes_with
 from dvgs.plotting import method_name, to_svg
 from dvgs.replicates.apc import compare_q75
+from dvgs.report.figures import (
+    agreement_figure,
+    apc_figure,
+    curve_figure,
+    drug_target_figure,
+    forest_figure,
+    truth_figure,
+    umap_figure,
+    value_figure,
+)
 
 FDR = SIGNIFICANT = 0.05
 ABOVE_NULL = 0.05  # beyond the 95th percentile of non-replicates: "percent replicating"
@@ -53,8 +62,8 @@ def render_report(
         figures = _figures(facts, apc, values[name], curves[name], correlations[name], truth and truth[name])
         drug = drug_targets and _drug_target_facts(drug_targets[name])
         if drug and drug["rows"]:
-            figures["drug_targets"] = plots.drug_target_figure(drug_targets[name], name)
-        figures["umap"] = plots.umap_figure(umaps[name], similarity)
+            figures["drug_targets"] = drug_target_figure(drug_targets[name], name)
+        figures["umap"] = umap_figure(umaps[name], similarity)
         pictures = {kind: _picture(figure, f"{name}, {kind}") for kind, figure in figures.items()}
         parts = {"planted": _noise_rows(truth and truth[name]), "convergence": _convergence_facts(convergence[name])}
         parts |= {"drug": drug}
@@ -199,21 +208,21 @@ def _drug_target_facts(table):
 def _figures(facts, apc, values, curves, correlations, truth):
     """{kind: figure} of one target; without an APC or without planted faults there is nothing to draw of them."""
     figures = {
-        "curves": plots.curve_figure(curves, facts["quantile"]),
-        "values": plots.value_figure(values, facts["similarity"]),
+        "curves": curve_figure(curves, facts["quantile"]),
+        "values": value_figure(values, facts["similarity"]),
     }
     if found := facts["agreement"]:
         matched = apc.set_index(apc.columns[0])["apc"].reindex(values["profile_id"]).to_numpy(float)
-        figures["agreement"] = plots.agreement_figure(
+        figures["agreement"] = agreement_figure(
             values[facts["similarity"]].to_numpy(float),
             matched,
             f"value ({facts['similarity']})",
             f"{facts['name']}, n = {found['n']:,.0f}\n"
             f"Pearson {interval(found, 'pearson')}\nSpearman {interval(found, 'spearman')}",
         )
-        figures["forest"] = plots.forest_figure(correlations, facts["name"])
+        figures["forest"] = forest_figure(correlations, facts["name"])
     if truth is not None:
-        figures["truth"] = plots.truth_figure(truth)
+        figures["truth"] = truth_figure(truth)
     return figures
 
 
@@ -241,7 +250,7 @@ def _apc_facts(apc):
             "lowest": apc.loc[significant, "apc"].min(),
             "goes_with": what_apc_goes_with(apc),
             "q75": compare_q75(*apc[q75].to_numpy().T) if apc.columns.isin(q75).sum() == 2 else "",
-            "picture": _picture(plots.apc_figure(apc, significant), "Distribution of APC"),
+            "picture": _picture(apc_figure(apc, significant), "Distribution of APC"),
         }
     return facts
 
@@ -278,4 +287,4 @@ def _template():
     )
     environment.filters |= {"number": number, "method": method_name, "count": "{:,.0f}".format}
     environment.globals |= {"interval": interval}
-    return environment.get_template("report.html.jinja")
+    return environment.get_template("page.html.jinja")
