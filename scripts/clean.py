@@ -12,9 +12,9 @@ from dvgs.filtering.cutoff import choose_quantile, cut, r2_at, stability
 from dvgs.io.files import write_csv, write_json, written_whole
 from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs, read_var, write_h5ad
-from dvgs.jobs import job
 from dvgs.progress import logger
 from dvgs.seeds import derive_seed
+from dvgs.workflow.job import job
 
 
 def main(input, output, target, similarity, cutoff, training, model, device, seed):

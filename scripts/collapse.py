@@ -8,9 +8,9 @@ from dvgs.io.files import write_csv
 from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs, read_var
 from dvgs.io.rows import ScratchRows
-from dvgs.jobs import job
 from dvgs.progress import Progress, logger
 from dvgs.replicates.modz import ALL_DROPPED, SHARED, collapse, landmarks
+from dvgs.workflow.job import job
 
 
 def main(input, output):

@@ -8,8 +8,8 @@ from dvgs.devices import pick_device
 from dvgs.evaluation.drug_targets import compare_drug_targets, read_drug_targets
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
-from dvgs.jobs import job
 from dvgs.seeds import derive_seed
+from dvgs.workflow.job import job
 
 
 def main(input, output, target, similarity, settings, bootstrap, device, seed):

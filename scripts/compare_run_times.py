@@ -6,11 +6,11 @@ import pandas as pd
 
 from dvgs.errors import InputError
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
 from dvgs.studies.figures import run_time_figure
 from dvgs.studies.summaries import compare
+from dvgs.workflow.job import job
 
 
 def read(paths):

@@ -8,10 +8,10 @@ from dvgs.io.files import write_csv, write_parquet
 from dvgs.io.formats import open_matrix
 from dvgs.io.h5ad import read_obs, read_var
 from dvgs.io.tables import explode_replicates, read_siginfo
-from dvgs.jobs import job
 from dvgs.progress import logger
 from dvgs.replicates.apc import absent_replicates, compare_q75, compute_apc, compute_replicate_apc
 from dvgs.seeds import generator
+from dvgs.workflow.job import job
 
 
 def of_signatures(input, obs, folder, **null):

@@ -5,8 +5,8 @@ import pandas as pd
 from dvgs.evaluation.apc_correlations import correlate_strata
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
-from dvgs.jobs import job
 from dvgs.seeds import generator
+from dvgs.workflow.job import job
 
 
 def main(input, output, target, similarity, bootstrap, seed):

@@ -1,7 +1,7 @@
 """Download a file of the release, or the rest of it."""
 
 from dvgs.io.transfer import download
-from dvgs.jobs import job
+from dvgs.workflow.job import job
 
 if __name__ == "__main__":
     with job(snakemake):

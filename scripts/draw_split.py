@@ -7,8 +7,8 @@ from dvgs.compendium.profiles import fit_scaling
 from dvgs.compendium.splits import draw_split
 from dvgs.io.files import write_parquet
 from dvgs.io.h5ad import read_obs
-from dvgs.jobs import job
 from dvgs.seeds import generator
+from dvgs.workflow.job import job
 
 
 def main(input, output, name, target, scale, seed):

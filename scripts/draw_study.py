@@ -5,10 +5,10 @@ from pathlib import Path
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.io.files import write_npz
-from dvgs.jobs import job
 from dvgs.studies.datasets.catalogue import read_public_data
 from dvgs.studies.datasets.inception import embed, find_inception
 from dvgs.studies.experiment import draw, generator_of, read_profiles
+from dvgs.workflow.job import job
 
 
 def main(input, output, study, name, replicate, seed, device):

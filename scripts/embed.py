@@ -7,8 +7,8 @@ import h5py
 
 from dvgs.filtering.cleaning import lay_out
 from dvgs.io.files import written_whole
-from dvgs.jobs import job
 from dvgs.seeds import derive_seed, generator
+from dvgs.workflow.job import job
 
 
 def main(input, output, targets, seed):

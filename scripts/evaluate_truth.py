@@ -7,9 +7,9 @@ from dvgs.columns import SIMILARITIES
 from dvgs.evaluation.detection import detect_faults
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
-from dvgs.jobs import job
 from dvgs.methods.registry import METHODS
 from dvgs.seeds import generator
+from dvgs.workflow.job import job
 
 
 def read_truth(path, obs):

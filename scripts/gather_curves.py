@@ -3,7 +3,7 @@
 import pandas as pd
 
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
+from dvgs.workflow.job import job
 
 if __name__ == "__main__":
     with job(snakemake):

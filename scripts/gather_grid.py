@@ -3,12 +3,12 @@
 import pandas as pd
 
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
 from dvgs.seeds import generator
 from dvgs.studies.figures import grid_figure
 from dvgs.studies.sensitivity import FACTORS, effects, summary
+from dvgs.workflow.job import job
 
 
 def main(input, output, study, grid, n_bootstrap, seed):

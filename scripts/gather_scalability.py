@@ -3,11 +3,11 @@
 import pandas as pd
 
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
 from dvgs.studies.figures import scalability_figure
 from dvgs.studies.scalability import quality, slopes
+from dvgs.workflow.job import job
 
 
 def main(input, output, study):

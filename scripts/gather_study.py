@@ -4,11 +4,11 @@ import pandas as pd
 
 from dvgs.evaluation.detection import DETECTION_MEASURES, detect_corrupted
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
 from dvgs.plotting import write_svg
 from dvgs.progress import logger
 from dvgs.studies.figures import study_figure
 from dvgs.studies.summaries import AREAS, areas, compare_with_dvgs, over_replicates
+from dvgs.workflow.job import job
 
 
 def main(input, output, name, methods, n_replicates):

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from dvgs.io.files import write_csv, write_parquet
-from dvgs.jobs import job
 from dvgs.valuation.values import gather
+from dvgs.workflow.job import job
 
 
 def main(input, output):

@@ -6,8 +6,8 @@ from dvgs.compendium.metadata import describe_profiles, describe_replicates, gen
 from dvgs.io.files import write_csv
 from dvgs.io.formats import open_matrix
 from dvgs.io.tables import read_geneinfo, read_instinfo, read_siginfo
-from dvgs.jobs import job
 from dvgs.progress import logger
+from dvgs.workflow.job import job
 
 
 def main(input, output, kind, select, columns, counts):

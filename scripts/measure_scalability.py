@@ -4,10 +4,10 @@ from pathlib import Path
 
 from dvgs.devices import pick_device
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
 from dvgs.studies.datasets.catalogue import read_public_data
 from dvgs.studies.experiment import draw, generator_of, make_task, seed_of
 from dvgs.studies.scalability import measure
+from dvgs.workflow.job import job
 
 
 def main(input, output, wildcards, study, seed, device):

@@ -13,11 +13,11 @@ from dvgs.compendium.profiles import Profiles
 from dvgs.compendium.splits import calibration_rows, valued_rows
 from dvgs.devices import pick_device
 from dvgs.io.files import write_parquet
-from dvgs.jobs import job
 from dvgs.training.models import reconstruction_loss
 from dvgs.valuation.scoring import score
 from dvgs.valuation.trajectory import Trajectory
 from dvgs.valuation.values import plan_shard
+from dvgs.workflow.job import job
 
 
 def main(input, output, shard, n_shards, precision, device):

@@ -1,7 +1,7 @@
 """Write the embedded demo release and its truth."""
 
-from dvgs.jobs import job
 from dvgs.simulation import simulate_release
+from dvgs.workflow.job import job
 
 if __name__ == "__main__":
     with job(snakemake):

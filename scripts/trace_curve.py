@@ -7,8 +7,8 @@ from dvgs.compendium.profiles import Profiles
 from dvgs.devices import pick_device
 from dvgs.filtering.curves import trace_curve
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
 from dvgs.seeds import derive_seed, generator
+from dvgs.workflow.job import job
 
 
 def main(input, output, target, similarity, methods, quantiles, replicates, training, model, device, seed):

@@ -7,9 +7,9 @@ import torch
 from dvgs.devices import pick_device
 from dvgs.filtering.curves import trace_study
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
 from dvgs.methods import random
 from dvgs.studies.experiment import make_task, seed_of
+from dvgs.workflow.job import job
 
 
 def main(input, output, wildcards, methods, model, curves, seed, device):

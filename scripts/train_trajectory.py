@@ -7,10 +7,10 @@ import pandas as pd
 from dvgs.compendium.profiles import Profiles
 from dvgs.compendium.splits import calibration_rows, target_rows
 from dvgs.devices import pick_device
-from dvgs.jobs import job
 from dvgs.seeds import derive_seed
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.valuation.trajectory import record_trajectory
+from dvgs.workflow.job import job
 
 
 def main(input, output, target, model, trajectory, device, seed):

@@ -10,11 +10,11 @@ from dvgs.compendium.splits import target_rows, valued_rows
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.io.files import write_parquet
-from dvgs.jobs import job
 from dvgs.methods.task import Task
 from dvgs.seeds import derive_seed
 from dvgs.studies.experiment import METHODS, value_task
 from dvgs.training.models import make_autoencoder
+from dvgs.workflow.job import job
 
 
 def main(input, output, wildcards, model, most_hours, device, seed):

@@ -4,9 +4,9 @@ import numpy as np
 
 from dvgs.devices import pick_device
 from dvgs.io.files import write_csv
-from dvgs.jobs import job
 from dvgs.studies.experiment import make_task, seed_of
 from dvgs.studies.sensitivity import find_by_grid, trainings
+from dvgs.workflow.job import job
 
 
 def main(input, output, wildcards, grid, hidden, n_pieces, seed, device):

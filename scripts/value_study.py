@@ -8,9 +8,9 @@ import pandas as pd
 
 from dvgs.devices import pick_device
 from dvgs.io.files import write_csv, write_parquet
-from dvgs.jobs import job
 from dvgs.progress import logger
 from dvgs.studies.experiment import make_task, seed_of, value_task
+from dvgs.workflow.job import job
 
 
 def main(input, output, wildcards, model, settings, most_hours, seed, device):

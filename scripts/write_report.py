@@ -7,10 +7,10 @@ import pandas as pd
 
 from dvgs.compendium.ledger import check_accounts, read_ledger, read_n_input
 from dvgs.io.files import read_json, written_whole
-from dvgs.jobs import job
 from dvgs.progress import logger
 from dvgs.report.page import render_report, summarise
 from dvgs.report.results import PACKAGES, read_apc, read_umap
+from dvgs.workflow.job import job
 
 
 def main(input, output, config):

@@ -1,4 +1,4 @@
-"""Measures the rates of dvgs.runtime on small synthetic releases and writes them to scripts/dvgs/rates.yaml."""
+"""Measures the rates of dvgs.workflow.run_time on small synthetic releases and writes them beside it, to rates.yaml."""
 
 import shutil
 import tempfile
@@ -9,8 +9,8 @@ import numpy as np
 import rehearse
 from scipy.optimize import nnls
 
-from dvgs import runtime
-from dvgs.configuration import check_config
+from dvgs.workflow import run_time
+from dvgs.workflow.config import check_config
 
 # Shares of the full number of profiles, and settings that differ so that each kind of work is told from the others.
 RUNS = (  # scale, epochs of trajectory, curves and drug targets, width of embeddings, resamples
@@ -47,7 +47,7 @@ def measure(folder, scale, trajectory, curves, drugs, embedding, bootstrap):
     stages = rehearse.measure(folder)
     check_config(config, rehearse.ROOT / "workflow/schemas/config.schema.yaml")
     stages["work"] = [
-        runtime.work(stage, config, n, rehearse.N_GENES, rehearse.gigabytes(stage, release, n))
+        run_time.work(stage, config, n, rehearse.N_GENES, rehearse.gigabytes(stage, release, n))
         for stage in stages.index
     ]
     return stages
@@ -90,12 +90,12 @@ def main():
         shutil.rmtree(folder)
     found = fit(runs)
     lines = [f"# {time.strftime('%Y-%m-%d')}, {rehearse.machine()}"]
-    for stage in runtime.STAGES:
+    for stage in run_time.STAGES:
         rates = ", ".join(f"{kind}: {rate:.4g}" for kind, rate in found[stage].items())
         seconds = ", ".join(f"{stages.loc[stage, 'cpu']:.1f}" for stages in runs)
         lines.append(f"{stage}: {{{rates}}} # from {seconds}")
     text = HEAD + "\n".join(lines) + "\n"
-    runtime.RATES.write_text(text)
+    run_time.RATES.write_text(text)
     print(text, end="")
 
 

@@ -1,8 +1,8 @@
 """A rehearsal of LINCS 2020 at its full shape: every stage on a synthetic release, with few steps; time and memory.
 
 The release has the shape of the compounds' release in profiles, replicates and tables, over 978 genes. Beside what
-each stage took stands what dvgs.runtime foretold, by rates from smaller releases (measure_rates.py); then what it says
-of the whole run, and of ten million profiles.
+each stage took stands what dvgs.workflow.run_time foretold, by rates from smaller releases (measure_rates.py); then
+what it says of the whole run, and of ten million profiles.
 """
 
 import argparse
@@ -24,11 +24,11 @@ import pyarrow as pa
 import yaml
 from pyarrow import csv
 
-from dvgs import runtime
-from dvgs.configuration import check_config
 from dvgs.errors import InputError
 from dvgs.io.gctx import COL, MATRIX, ROW
 from dvgs.io.rows import check_space
+from dvgs.workflow import run_time
+from dvgs.workflow.config import check_config
 
 ROOT = Path(__file__).resolve().parents[2]
 N_SIGNATURES, N_REPLICATES, N_GENES, N_ALL_GENES = 720_216, 1_805_898, 978, 12_328
@@ -167,8 +167,8 @@ def foretold(rates, stages, config, release, n_signatures):
     """Seconds that the model says of each stage that was measured."""
     found = []
     for stage, row in stages.iterrows():
-        amounts = runtime.work(stage, config, n_signatures, N_GENES, gigabytes(stage, release, n_signatures))
-        found.append(runtime.seconds(rates, stage, amounts, row["jobs"]))
+        amounts = run_time.work(stage, config, n_signatures, N_GENES, gigabytes(stage, release, n_signatures))
+        found.append(run_time.seconds(rates, stage, amounts, row["jobs"]))
     return found
 
 
@@ -179,7 +179,7 @@ def gigabytes(stage, release, n_signatures):
 
 
 def show(stages, config, release, n_signatures):
-    stages["foretold"] = foretold(runtime.read_rates(), stages, config, release, n_signatures)
+    stages["foretold"] = foretold(run_time.read_rates(), stages, config, release, n_signatures)
     matrices = {"ingest": release / NAMES[0], "compute_apc": release / NAMES[1]}
     print(f"\n{'stage':<22}{'jobs':>5}{'seconds':>10}{'of CPU':>10}{'foretold':>10}{'peak memory':>14}{'read':>12}")
     for stage, row in stages.iterrows():
@@ -202,12 +202,12 @@ def show_plans():
     check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
     print("\nHours of a whole run with published settings and two targets, by the model. Cores: of one machine of this")
     print("kind, at most eight threads a job. GPUs: one a job for training and scoring, CPUs enough.")
-    speed, rate, launch = runtime.GPU_FLOPS / 1e12, runtime.GPU_BYTES / 1e12, 1000 * runtime.GPU_STEP
+    speed, rate, launch = run_time.GPU_FLOPS / 1e12, run_time.GPU_BYTES / 1e12, 1000 * run_time.GPU_STEP
     print(
         f"Of a GPU, less than an H200 showed: {speed:.0f} TFLOP/s. ASSUMED of it, not measured: {launch:g} ms to launch"
     )
     print(f"a step of training, of one model or of a stack, and Adam at {rate:g} TB/s.")
-    print(f"Assumed of a job's threads: each beyond the first adds {runtime.THREAD:g} of its speed; of ten million")
+    print(f"Assumed of a job's threads: each beyond the first adds {run_time.THREAD:g} of its speed; of ten million")
     print("profiles: perturbagens in proportion to LINCS 2020.")
     for n, genes in ((N_SIGNATURES, N_GENES), (N_SIGNATURES, N_ALL_GENES), (10_000_000, N_GENES)):
         matrix = 4e-9 * n * genes
@@ -216,10 +216,10 @@ def show_plans():
         config["curves"]["shards"] = config["curves"]["replicates"]
         for cores in (1, 8, 32):
             config["score"]["shards"] = 4
-            plans[f"{cores} core" + "s" * (cores > 1)] = runtime.plan(config, n, N_GENES, read, cores=cores)
+            plans[f"{cores} core" + "s" * (cores > 1)] = run_time.plan(config, n, N_GENES, read, cores=cores)
         for gpus in (1, 8, 64):
             config["score"]["shards"] = max(4, gpus)
-            plans[f"{gpus} GPU" + "s" * (gpus > 1)] = runtime.plan(config, n, N_GENES, read, gpus)
+            plans[f"{gpus} GPU" + "s" * (gpus > 1)] = run_time.plan(config, n, N_GENES, read, gpus)
         table = pd.DataFrame(plans)
         table = pd.concat([table[table.max(axis=1) >= 0.05], table.sum().rename("all").to_frame().T])
         print(f"\n{n:,} profiles, {genes:,} genes in the files, {N_GENES} used")

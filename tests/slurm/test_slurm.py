@@ -11,8 +11,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dvgs import runtime
-from dvgs.configuration import check_config
+from dvgs.workflow import run_time
+from dvgs.workflow.config import check_config
 
 from .conftest import ENVIRONMENT, RESULTS, change_profile, checkout, end, place, run, running, start, submitted
 
@@ -121,7 +121,7 @@ def test_no_job_of_lincs_is_much_shorter_than_a_minute():
     config = yaml.safe_load((ROOT / "config/lincs2020.yaml").read_text())
     check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
     local = re.search(r"localrules:\n((?: +\w+,\n)+)", (ROOT / "workflow/Snakefile").read_text())[1]
-    sent = set(runtime.STAGES) - {name.strip(" ,") for name in local.splitlines()}
-    assert len(sent) == len(runtime.STAGES) - 4
-    hours = runtime.plan(config, 720_216, 978, {"ingest": 35.5, "compute_apc": 89, "": 2.8})  # all jobs side by side
+    sent = set(run_time.STAGES) - {name.strip(" ,") for name in local.splitlines()}
+    assert len(sent) == len(run_time.STAGES) - 4
+    hours = run_time.plan(config, 720_216, 978, {"ingest": 35.5, "compute_apc": 89, "": 2.8})  # all jobs side by side
     assert min(hours[stage] for stage in sent) > 45 / 3600

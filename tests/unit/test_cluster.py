@@ -6,9 +6,9 @@ import torch
 import yaml
 from conftest import ROOT
 
-from dvgs.cluster import hopeless, keep_asking, remedies
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
+from dvgs.workflow.slurm import hopeless, keep_asking, remedies
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import pytest
 import yaml
 from config_table import PAGE, page
 
-from dvgs.configuration import check_config, input_kind, input_paths, settle_selection
 from dvgs.errors import InputError
+from dvgs.workflow.config import check_config
+from dvgs.workflow.inputs import input_kind, input_paths, settle_selection
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs import jobs, progress
+from dvgs import progress
 from dvgs.errors import InputError
 from dvgs.io.files import read_json, write_json, written_whole
 from dvgs.io.h5ad import write_h5ad
 from dvgs.seeds import derive_seed, generator
+from dvgs.workflow.job import job
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def snakemake(tmp_path):
 
 
 def test_input_error_is_one_line_and_status_1(snakemake):
-    with pytest.raises(SystemExit) as exit, jobs.job(snakemake):
+    with pytest.raises(SystemExit) as exit, job(snakemake):
         raise InputError("a.gctx", "input.level5", "two\nlines", "do this")
     assert exit.value.code == 1
     lines = Path(snakemake.log[0]).read_text().splitlines()
@@ -31,7 +32,7 @@ def test_input_error_is_one_line_and_status_1(snakemake):
 
 
 def test_defect_keeps_its_traceback(snakemake):
-    with pytest.raises(SystemExit) as exit, jobs.job(snakemake):
+    with pytest.raises(SystemExit) as exit, job(snakemake):
         raise KeyError("x")
     assert exit.value.code == 1 and "Traceback" in Path(snakemake.log[0]).read_text()
 
@@ -39,7 +40,7 @@ def test_defect_keeps_its_traceback(snakemake):
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), RuntimeError("(errno = 28, "
                          "error message = 'No space left on device')")])  # fmt: skip
 def test_full_disk_is_one_line(snakemake, error):
-    with pytest.raises(SystemExit) as exit, jobs.job(snakemake):
+    with pytest.raises(SystemExit) as exit, job(snakemake):
         raise error
     lines = Path(snakemake.log[0]).read_text().splitlines()
     assert exit.value.code == 1 and len(lines) == 1 and "the disk is full" in lines[0] and "free some" in lines[0]

@@ -15,8 +15,8 @@ from dvgs.studies.figures import run_time_figure
 from dvgs.studies.scalability import measure, quality, slopes
 from dvgs.studies.sensitivity import FACTORS, effects, find_by_grid, summary, trainings
 from dvgs.studies.summaries import compare
-from dvgs.study_config import read_studies
 from dvgs.training.models import make_classifier
+from dvgs.workflow.study_config import read_studies
 
 GRID = {
     "class_balance": [True, False],

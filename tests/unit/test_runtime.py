@@ -5,8 +5,6 @@ import torch
 from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
-from dvgs import runtime
-from dvgs.configuration import check_config
 from dvgs.filtering.curves import plan
 from dvgs.gradients import GradientSimilarity
 from dvgs.gradients.natural import natural_gradient
@@ -15,6 +13,8 @@ from dvgs.training.fit import steps_per_epoch
 from dvgs.training.models import make_autoencoder, make_perturbation_model, reconstruction_loss
 from dvgs.training.stacked import group_size
 from dvgs.valuation.values import plan_shard
+from dvgs.workflow import run_time
+from dvgs.workflow.config import check_config
 
 N, GENES, GB = 720_216, 978, 2.8
 
@@ -31,19 +31,19 @@ def n_weights(model):
 
 def test_multiplications_are_those_of_the_models():
     model = make_autoencoder(GENES, [256, 256], 64, seed=0)
-    assert runtime.work("clean", make_config(), 1, GENES, GB)["trained"] == 50 * n_weights(model) / 1e12
+    assert run_time.work("clean", make_config(), 1, GENES, GB)["trained"] == 50 * n_weights(model) / 1e12
     model = make_perturbation_model(0, 0, GENES, 256, [200, 200], seed=0)
-    found = runtime.work("compare_drug_targets", make_config(), 1, GENES, GB)
+    found = run_time.work("compare_drug_targets", make_config(), 1, GENES, GB)
     assert found["trained"] == (1 + 3 * 3) * 3 * 50 * n_weights(model) / 1e12
 
 
 @pytest.mark.parametrize("batch_size, epochs, restarts, every", [(5000, 500, 1, 1), (1500, 7, 3, 2), (4000, 10, 2, 3)])
 def test_trajectory_is_as_long_as_its_training(batch_size, epochs, restarts, every):
     trajectory = {"batch_size": batch_size, "epochs": epochs, "restarts": restarts, "every": every}
-    n, steps, rows = runtime.trajectory_length(make_config(trajectory=trajectory), "general")
+    n, steps, rows = run_time.trajectory_length(make_config(trajectory=trajectory), "general")
     once = epochs * steps_per_epoch(4000, batch_size)
     assert (n, steps, rows) == (4000, once * restarts, len(range(0, once, every)) * restarts)
-    scored = runtime.work("score_shard", make_config(trajectory=trajectory), N, GENES, GB)["scored"]
+    scored = run_time.work("score_shard", make_config(trajectory=trajectory), N, GENES, GB)["scored"]
     assert scored == pytest.approx(N * rows * n_weights(make_autoencoder(GENES, [256, 256], 64, seed=0)) / 1e12)
 
 
@@ -56,15 +56,15 @@ def test_trainings_are_those_of_the_curves(quantiles):
     points = plan(methods, sorted({0.0, *quantiles}))
     different = {(profiles, *((method, drop, q) if q else ())) for profiles, method, drop, q in points}
     curves = {"quantiles": quantiles, "replicates": 2, "epochs": 3, "batch_size": 100}
-    found = runtime.work("trace_curve", make_config(curves=curves), 250, GENES, GB)
-    steps = found["steps"] * runtime.stacked(n_weights(make_autoencoder(GENES, [256, 256], 64, seed=0)), 100)
+    found = run_time.work("trace_curve", make_config(curves=curves), 250, GENES, GB)
+    steps = found["steps"] * run_time.stacked(n_weights(make_autoencoder(GENES, [256, 256], 64, seed=0)), 100)
     assert steps == pytest.approx(len(different) * 2 * 3 * 3)
 
 
 @pytest.mark.parametrize("n, shards", [(720_216, 4), (17_000, 2), (100, 4), (8192 * 7, 3)])
 def test_largest_shard(n, shards):
     sizes = [np.ptp(plan_shard(n, shard, shards)) for shard in range(shards)]
-    share, block = runtime.largest_share("score_shard", make_config(score={"shards": shards}), n), block_of(n)
+    share, block = run_time.largest_share("score_shard", make_config(score={"shards": shards}), n), block_of(n)
     assert max(sizes) <= share * n + block and share * n <= max(sizes) + block
 
 
@@ -73,15 +73,15 @@ def test_largest_shard(n, shards):
 def test_stacks_are_those_of_training(sizes, batch_size):
     model = make_autoencoder(*sizes, seed=0)
     expected = group_size(model, batch_size, torch.device("cuda"))
-    assert abs(runtime.stacked(n_weights(model), batch_size) - expected) <= 1
+    assert abs(run_time.stacked(n_weights(model), batch_size) - expected) <= 1
 
 
 def test_time_grows_with_what_is_to_be_done():
-    def hours(profiles=N, gpus=0, cores=runtime.PLENTY, **settings):
-        return runtime.plan(make_config(**settings), profiles, GENES, {"": GB * profiles / N}, gpus, cores)
+    def hours(profiles=N, gpus=0, cores=run_time.PLENTY, **settings):
+        return run_time.plan(make_config(**settings), profiles, GENES, {"": GB * profiles / N}, gpus, cores)
 
     once = hours()
-    assert all(hours(2 * N)[stage] >= once[stage] for stage in runtime.STAGES)
+    assert all(hours(2 * N)[stage] >= once[stage] for stage in run_time.STAGES)
     for stage, settings in {
         "score_shard": {"trajectory": {"restarts": 3}},
         "train_trajectory": {"trajectory": {"epochs": 1500}},
@@ -94,7 +94,7 @@ def test_time_grows_with_what_is_to_be_done():
             assert hours(**settings)[stage] == pytest.approx(3 * once[stage], rel=0.2)
     assert hours(threads=8)["score_shard"] < once["score_shard"] / 3
     on_gpus = [hours(gpus=gpus, score={"shards": 8}) for gpus in (1, 8, 64)]
-    for stage in runtime.ON_GPU:
+    for stage in run_time.ON_GPU:
         assert on_gpus[0][stage] >= on_gpus[1][stage] >= on_gpus[2][stage]
     assert 6 < on_gpus[0]["score_shard"] / on_gpus[1]["score_shard"] <= 8  # 22 blocks in 8 shards
     assert on_gpus[1]["trace_curve"] == on_gpus[2]["trace_curve"]  # three replicates of two targets, a job each
@@ -104,10 +104,10 @@ def test_time_grows_with_what_is_to_be_done():
 
 
 def test_rates_are_of_all_stages_and_of_work_that_they_do():
-    rates, config = runtime.read_rates(), make_config()
-    assert set(rates) == set(runtime.STAGES)
+    rates, config = run_time.read_rates(), make_config()
+    assert set(rates) == set(run_time.STAGES)
     for stage, found in rates.items():
-        assert set(found) == {"start", *runtime.work(stage, config, N, GENES, GB)} - {"steps"}
+        assert set(found) == {"start", *run_time.work(stage, config, N, GENES, GB)} - {"steps"}
         assert all(rate >= 0 for rate in found.values()) and sum(found.values()) > 0
 
 
@@ -118,7 +118,7 @@ def test_the_work_of_natural_gradients_is_that_which_is_done():
     with FlopCounterMode(display=False) as counter:
         natural_gradient(engine, x, x, 100)
     plain, natural = (
-        runtime.work(
+        run_time.work(
             "train_trajectory",
             make_config(
                 model={"hidden": [80, 40], "latent": 20},
@@ -131,6 +131,6 @@ def test_the_work_of_natural_gradients_is_that_which_is_done():
         )["trained"]
         for natural in (False, True)
     )
-    solved = 6 * runtime.curvature(0, 300, 80, 40, 20)  # which the counter does not see
+    solved = 6 * run_time.curvature(0, 300, 80, 40, 20)  # which the counter does not see
     multiplications = counter.get_total_flops() / 2 + solved
-    assert 3 * (natural - plain) / runtime.DRAWS * 1e12 == pytest.approx(multiplications, rel=0.1)
+    assert 3 * (natural - plain) / run_time.DRAWS * 1e12 == pytest.approx(multiplications, rel=0.1)

@@ -15,8 +15,8 @@ from dvgs.filtering import curves
 from dvgs.filtering.curves import trace_study
 from dvgs.studies.experiment import METHODS
 from dvgs.studies.summaries import areas, compare_with_dvgs, over_replicates
-from dvgs.study_config import read_studies
 from dvgs.training.fit import fit
+from dvgs.workflow.study_config import read_studies
 
 SCHEMA = ROOT / "workflow/schemas/studies.schema.yaml"
 

@@ -7,18 +7,13 @@ sys.path.insert(0, str(HOME / "scripts"))
 
 import h5py
 
-from dvgs import runtime
-from dvgs.cluster import keep_asking, remedies, watch_queue
-from dvgs.configuration import (
-    NEEDED,
-    check_config,
-    input_kind,
-    input_paths,
-    settle_selection,
-)
 from dvgs.errors import InputError
 from dvgs.io.gctx import gctx_files
 from dvgs.methods.registry import METHODS as BASELINE_METHODS
+from dvgs.workflow import run_time
+from dvgs.workflow.config import check_config
+from dvgs.workflow.inputs import NEEDED, input_kind, input_paths, settle_selection
+from dvgs.workflow.slurm import keep_asking, remedies, watch_queue
 
 SIMULATED = "simulation" in config
 try:
@@ -76,8 +71,8 @@ def foreseen(stage):
     """runtime: 15 minutes, and twice what the model of the run time says of a stage, more with every attempt."""
 
     def to_ask(wildcards, input, attempt, threads):
-        read, gpu = input.size_mb / 1000, stage in runtime.ON_GPU and gets_gpu(stage)
-        seconds = runtime.job_seconds(
+        read, gpu = input.size_mb / 1000, stage in run_time.ON_GPU and gets_gpu(stage)
+        seconds = run_time.job_seconds(
             stage, config, *shape(input), read, wildcards.get("target"), threads, gpu
         )
         return ceil(15 + 2 * seconds / 60) * attempt

@@ -1,7 +1,7 @@
 from math import prod
 
 from dvgs.studies.datasets.catalogue import FILES, check_files
-from dvgs.study_config import read_studies
+from dvgs.workflow.study_config import read_studies
 
 # Corruption studies: a door of their own (snakemake studies), nothing of the compendium waits for them.
 PRESET = config["studies"]["preset"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from dvgs.configuration import check_config
 from dvgs.errors import InputError
+from dvgs.workflow.config import check_config
 
 
 def read_studies(path, preset, schema_path):
