@@ -1,6 +1,6 @@
 """Write the embedded demo release and its truth."""
 
-from dvgs.simulation import simulate_release
+from dvgs.simulation.simulator import simulate_release
 from dvgs.workflow.job import job
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from dvgs.io.gctx import GctxFile
 from dvgs.io.tables import explode_replicates, read_geneinfo, read_siginfo
 from dvgs.replicates.apc import compute_apc
 from dvgs.replicates.modz import modz
-from dvgs.simulation import simulate_release
 from dvgs.simulation.design import LANDMARKS
+from dvgs.simulation.simulator import simulate_release
 
 NAMES = {
     "level4": "level4.gctx",

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from dvgs.simulation import simulate_release
+from dvgs.simulation.simulator import simulate_release
 
 FILES = {"level5": "level5.gctx", "level4": "level4.gctx", "siginfo": "siginfo.txt", "geneinfo": "geneinfo.txt"}
 SMALL = {
