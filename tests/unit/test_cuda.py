@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_layers import LAYERS, LOSSES, check, networks
 from torch import nn
 
 import dvgs
@@ -21,6 +20,7 @@ from dvgs.training.models import make_autoencoder, make_conv_autoencoder, recons
 from dvgs.training.stacked import fit_together, predict_together
 from dvgs.valuation import scoring
 from dvgs.valuation.trajectory import Trajectory, record_trajectory
+from unit.gradients.test_layers import LAYERS, LOSSES, check, networks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 

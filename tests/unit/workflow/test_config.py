@@ -1,14 +1,13 @@
-from pathlib import Path
 
 import pytest
 import yaml
 from config_table import PAGE, page
+from conftest import ROOT
 
 from dvgs.errors import InputError
 from dvgs.workflow.config import check_config
 from dvgs.workflow.inputs import input_kind, input_paths, settle_selection
 
-ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 INPUT = {"level5": "a", "level4": "b", "siginfo": "c", "geneinfo": "d"}
 
