@@ -7,7 +7,7 @@ from dvgs.columns import SIMILARITIES
 from dvgs.evaluation.detection import detect_faults
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
-from dvgs.methods.registry import METHODS
+from dvgs.methods.registry import BASELINES
 from dvgs.seeds import generator
 from dvgs.workflow.job import job
 
@@ -25,7 +25,7 @@ def read_truth(path, obs):
 def main(input, output, target, bootstrap, seed):
     values, baselines = pd.read_parquet(input.values), pd.read_parquet(input.baselines)
     truth = read_truth(input.truth, read_obs(input.signatures))
-    methods = pd.concat([values[list(SIMILARITIES)].add_prefix("dvgs_"), baselines[list(METHODS)]], axis=1)
+    methods = pd.concat([values[list(SIMILARITIES)].add_prefix("dvgs_"), baselines[BASELINES]], axis=1)
     rng = generator(seed, "truth", target)
     table = detect_faults(methods, truth, baselines["apc"].notna().to_numpy(), bootstrap, rng)
     write_csv(output.truth, table)

@@ -10,16 +10,17 @@ from dvgs.compendium.splits import target_rows, valued_rows
 from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.io.files import write_parquet
+from dvgs.methods.registry import OF_TASKS
 from dvgs.methods.task import Task
 from dvgs.seeds import derive_seed
-from dvgs.studies.experiment import METHODS, value_task
+from dvgs.studies.experiment import value_task
 from dvgs.training.models import make_autoencoder
 from dvgs.workflow.job import job
 
 
 def main(input, output, wildcards, model, most_hours, device, seed):
-    if wildcards.method not in METHODS:
-        raise InputError("methods", wildcards.method, "no such method", f"known here: {', '.join(METHODS)}")
+    if wildcards.method not in OF_TASKS:
+        raise InputError("methods", wildcards.method, "no such method", f"known here: {', '.join(OF_TASKS)}")
     split, device = pd.read_parquet(input.split), pick_device(device)
     profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
     rows = valued_rows(split, "first")

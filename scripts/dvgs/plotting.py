@@ -6,22 +6,9 @@ from itertools import cycle
 from matplotlib import style
 
 from dvgs.io.files import written_whole
+from dvgs.methods.registry import METHODS, row_of
 
-# Okabe and Ito: told apart by colour-blind readers, and in the same colour in every picture.
-COLOURS = {
-    "dvgs": "#0072B2",
-    "apc": "#D55E00",
-    "profile_norm": "#009E73",
-    "reconstruction_error": "#CC79A7",
-    "random": "#7A7A7A",
-}
-NAMES = {
-    "leave_one_out": "leave-one-out",
-    "data_shapley": "Data Shapley",
-    "dvrl": "DVRL",
-    "knn_shapley": "KNN-Shapley",
-    "data_oob": "Data-OOB",
-}
+COLOURS = {name: method.colour for name, method in METHODS.items() if method.colour}
 # Twelve colours for cell lines, after Paul Tol's muted and vibrant schemes.
 CATEGORIES = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77"]
 CATEGORIES += ["#CC6677", "#882255", "#AA4499", "#EE7733", "#661100", "#000000"]
@@ -60,15 +47,12 @@ def write_svg(path, figure):
         partial.write_text(to_svg(figure))
 
 
-def method_name(method):
-    """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm", `dvrl` as "DVRL"."""
-    return NAMES.get(method) or method.replace("_", " ").replace("dvgs", "DVGS").replace("apc", "APC")
-
-
 def colours_of(names):
     """A colour for each name: a method's own where it has one, of the others the thirteenth as the first."""
     return COLOURS | dict(zip([name for name in names if name not in COLOURS], cycle(CATEGORIES)))
 
 
 def colour_of(method):
-    return COLOURS["dvgs"] if method.startswith("dvgs") else COLOURS.get(method, "black")
+    """The colour of a method, or of what it is a variant of; black for those without one of their own."""
+    row = row_of(method)
+    return row.colour if row and row.colour else "black"

@@ -9,7 +9,7 @@ import h5py
 
 from dvgs.errors import InputError
 from dvgs.io.gctx import gctx_files
-from dvgs.methods.registry import METHODS as BASELINE_METHODS
+from dvgs.methods import registry
 from dvgs.workflow import run_time
 from dvgs.workflow.config import check_config
 from dvgs.workflow.inputs import NEEDED, input_kind, input_paths, settle_selection
@@ -29,7 +29,7 @@ RESULTS = f"results/{config['compendium']}"
 LOGS = f"logs/{config['compendium']}"
 BENCHMARKS = f"benchmarks/{config['compendium']}"
 TARGETS = list(config["targets"])
-METHODS = ["dvgs", *BASELINE_METHODS]
+METHODS = ["dvgs", *registry.BASELINES]
 SHARDS = range(config["score"]["shards"])
 # The replicates that each curve job traces; never more jobs than replicates.
 CURVE_SHARDS = [

@@ -9,7 +9,7 @@ from dvgs.seeds import derive_seed
 from dvgs.valuation.api import value as value_by_gradients
 
 
-def value_by_dvgs(
+def value(
     task,
     *,
     epochs=100,
@@ -30,8 +30,8 @@ def value_by_dvgs(
     training = {"epochs": epochs, "restarts": restarts, "batch_size": batch_size, "lr": learning_rate}
     training |= {"natural": natural, "grad_params": layers and _last_parameters(task.start(), layers)}
     table = value_by_similarities(task, class_balance, **training)
-    value = -table["loss"] if similarity == "loss" else table[similarity]
-    return pd.DataFrame({"value": value, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
+    chosen = -table["loss"] if similarity == "loss" else table[similarity]
+    return pd.DataFrame({"value": chosen, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
 
 
 def _last_parameters(model, layers):

@@ -7,10 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.compendium.profiles import Profiles
-from dvgs.compendium.splits import valued_rows
-from dvgs.methods.registry import METHODS
-from dvgs.seeds import generator
+from dvgs.methods.registry import BASELINES, METHODS
 from dvgs.training.fit import predict
 from dvgs.valuation.trajectory import Trajectory
 
@@ -41,19 +38,21 @@ def trained(path):
         return trajectory.model
 
 
-def value(target, signatures, apc, split, scaling, first, second, seed):
-    """A DataFrame `profile_id` and a column for each of METHODS."""
-    profiles = Profiles(signatures, scaling)
-    models = [(valued_rows(split, draw), trained(path)) for draw, path in (("first", first), ("second", second))]
+def value(profiles, apc, models, rng_of):
+    """Every baseline of a compendium: a DataFrame with a column for each, a row a profile.
 
-    def reconstruction(rows, x):
+    profiles: Profiles, scaled. apc: (n,) float64. models: pairs of positions and the model that was not trained on the
+    profiles there, together every profile once. rng_of(name): a numpy Generator for one method.
+    """
+
+    def reconstruct(rows, x):
         found = np.empty_like(x)
         for own, model in models:
             inside = np.isin(rows, own)
             found[inside] = predict(model, torch.from_numpy(x[inside])).numpy()
         return found
 
-    table = {"profile_id": split["profile_id"]}
-    for name, method in METHODS.items():
-        table[name] = method(Evidence(apc, profiles.blocks, reconstruction, generator(seed, "baseline", name, target)))
-    return pd.DataFrame(table)
+    methods = {name: METHODS[name].load() for name in BASELINES}
+    return pd.DataFrame(
+        {name: method(Evidence(apc, profiles.blocks, reconstruct, rng_of(name))) for name, method in methods.items()}
+    )

@@ -1,15 +1,74 @@
-"""Other ways to value profiles. One method a file; each gives one number per profile, more is better.
+"""The methods: one row each, and all that other wings have to know of them.
 
-A method is a function value(evidence) -> (n,) float64, NaN where it has no answer. `METHODS` names those for the
-profiles of a compendium, whose evidence is read from files. `studies.experiment.METHODS` names those for the samples of
-a `task.Task`, which is in memory and can be trained on; random, profile_norm and reconstruction_error take both.
+A method is a file of this wing with a function value(evidence) -> (n,) float64, more is better, NaN where it has no
+answer. What it looks at follows from what it needs:
+
+- methods that train nothing take an Evidence: they value the profiles of a compendium, which stay in their file;
+- methods that need no replicates take a Task, and settings by name: they value samples in memory. A Task answers what
+  an Evidence is asked, so random, profile norm and reconstruction error take both.
+
+Nothing is imported before a method is loaded: rule files read this table, and torch takes seconds.
 """
 
-from dvgs.methods import apc, profile_norm, random, reconstruction_error
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
 
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    name: of the file, and in configs and tables. label: for people. colour: in every picture, None for one of those
+    that are given in turn. needs: some of "profiles", "replicates" (APC), "training" (models, of samples in memory),
+    "classes" and "target". variants: whether a study may have it several times, as `name_` and another word.
+    """
+
+    name: str
+    label: str
+    colour: str | None = None
+    needs: frozenset[str] = frozenset()
+    variants: bool = False
+
+    def load(self) -> Callable:
+        """The function that values."""
+        return importlib.import_module(f"dvgs.methods.{self.name}").value
+
+
+def _method(name: str, label: str, *needs: str, colour: str | None = None, variants: bool = False) -> Method:
+    return Method(name, label, colour, frozenset(needs), variants)
+
+
+# Colours of Okabe and Ito: colour-blind readers can tell them apart.
 METHODS = {
-    "random": random.value,
-    "apc": apc.value,
-    "profile_norm": profile_norm.value,
-    "reconstruction_error": reconstruction_error.value,
+    method.name: method
+    for method in (
+        _method("dvgs", "DVGS", "profiles", "training", "target", colour="#0072B2", variants=True),
+        _method("random", "random", colour="#7A7A7A"),
+        _method("apc", "APC", "replicates", colour="#D55E00"),
+        _method("profile_norm", "profile norm", "profiles", colour="#009E73"),
+        _method("reconstruction_error", "reconstruction error", "profiles", "target", colour="#CC79A7"),
+        _method("leave_one_out", "leave-one-out", "profiles", "training", "target"),
+        _method("data_shapley", "Data Shapley", "profiles", "training", "target"),
+        _method("dvrl", "DVRL", "profiles", "training", "target"),
+        _method("knn_shapley", "KNN-Shapley", "profiles", "classes", "target"),
+        _method("data_oob", "Data-OOB", "profiles", "classes"),
+        _method("final_loss", "final loss", "profiles", "training", "target", variants=True),
+        _method("gradient_norm", "gradient norm", "profiles", "training", "target"),
+    )
 }
+# What every compendium is valued by beside DVGS, and what studies may ask for.
+BASELINES = [name for name, method in METHODS.items() if not method.needs & {"training", "classes"}]
+OF_TASKS = [name for name, method in METHODS.items() if "replicates" not in method.needs]
+
+
+def row_of(name: str) -> Method | None:
+    """The row of a method, or of the method that `name` is a variant of; None for what is no method."""
+    variants = (method for method in METHODS.values() if method.variants and name.startswith(f"{method.name}_"))
+    return METHODS.get(name) or next(variants, None)
+
+
+def label_of(name: str) -> str:
+    """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm"."""
+    row = row_of(name)
+    return (row.label + name.removeprefix(row.name) if row else name).replace("_", " ")

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from dvgs.plotting import CATEGORIES, COLOURS, HALF, WIDE, colour_of, method_name, styled
+from dvgs.methods.registry import METHODS, label_of
+from dvgs.plotting import CATEGORIES, COLOURS, HALF, WIDE, colour_of, styled
 
 ROLES = {"source": "#0072B2", "target": "#D55E00", "validation": "#009E73", "test": "#CC79A7"}
 OTHER = "#D0D0D0"
@@ -64,8 +65,8 @@ def curve_figure(curves, quantile):
     panels[0].set_ylabel("R² on the test set")
     if len(r2 := _finite(curves["r2"])) and r2.min() < LOWEST_R2 < r2.max():
         panels[0].set_ylim(bottom=LOWEST_R2)
-    methods = [m for m in dict.fromkeys([*COLOURS, *curves["method"]]) if (curves["method"] == m).any()]
-    handles = [Line2D([], [], color=colour_of(m), marker="o", markersize=3.5, label=method_name(m)) for m in methods]
+    methods = [m for m in dict.fromkeys([*METHODS, *curves["method"]]) if (curves["method"] == m).any()]
+    handles = [Line2D([], [], color=colour_of(m), marker="o", markersize=3.5, label=label_of(m)) for m in methods]
     styles = {"low dropped first": "-", "high dropped first": "--", "chosen cutoff": ":"}
     handles += [Line2D([], [], color="black", linestyle=style, label=text) for text, style in styles.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
@@ -206,7 +207,7 @@ def truth_figure(truth):
         column[0].set_xlabel("AUROC")
         column[1].set_xlabel("share found at 20 %")
         column[1].set_xlim(-0.04, 1.04)
-    panels[0, 0].set_yticks(range(len(methods)), [method_name(method) for method in methods])
+    panels[0, 0].set_yticks(range(len(methods)), [label_of(method) for method in methods])
     fill = {"all profiles": "full", "profiles with an APC": "none"}
     handles = [Line2D([], [], color="black", marker="o", ls="", fillstyle=f, label=text) for text, f in fill.items()]
     handles.append(Line2D([], [], color="black", linewidth=0.8, linestyle=":", label="chance"))
@@ -229,7 +230,7 @@ def drug_target_figure(table, title):
         mean, single = part[part["replicate"] == "all"], part[part["replicate"] != "all"]
         x, colour = mean["quantile"] + shift, colour_of(method)
         panel.vlines(x, mean["difference_low"], mean["difference_high"], color=colour, linewidth=1.4)
-        panel.plot(x, mean["difference"], color=colour, marker="o", markersize=4, label=method_name(method))
+        panel.plot(x, mean["difference"], color=colour, marker="o", markersize=4, label=label_of(method))
         panel.plot(single["quantile"] + shift, single["difference"], "_", color=colour, markersize=6, alpha=0.6)
     panel.axhline(0, color="black", linewidth=0.8)
     panel.set(title=title, xlabel="share of source profiles dropped", ylabel="difference of mean cosine")

@@ -9,7 +9,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dvgs.evaluation.apc_correlations import what_apc_goes_with
-from dvgs.plotting import method_name, to_svg
+from dvgs.methods.registry import BASELINES, METHODS, label_of
+from dvgs.plotting import to_svg
 from dvgs.replicates.apc import compare_q75
 from dvgs.report.figures import (
     agreement_figure,
@@ -28,7 +29,7 @@ STABLE = 0.99  # rank correlation of half the steps with all from which a traini
 NAMED = 20  # unusable replicates, by name
 LINES = 10  # of the summary
 PUBLISHED = {"general": -0.031, "high_apc": 0.861}  # Pearson of DVGS and APC, Evans et al. 2024
-RIVALS = ("random", "profile_norm", "reconstruction_error")
+RIVALS = [name for name in BASELINES if "replicates" not in METHODS[name].needs]
 
 
 def render_report(
@@ -113,7 +114,7 @@ def _agreement_line(facts):
 
 
 def _found_line(facts):
-    found = [f"{method_name(method)} {number(row['auroc'])}" for method, row in facts["found"].items()]
+    found = [f"{label_of(method)} {number(row['auroc'])}" for method, row in facts["found"].items()]
     return f"planted noise found with AUROC {found[0]} (best similarity), {', '.join(found[1:])}" if found else None
 
 
@@ -285,6 +286,6 @@ def _template():
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"number": number, "method": method_name, "count": "{:,.0f}".format}
+    environment.filters |= {"number": number, "method": label_of, "count": "{:,.0f}".format}
     environment.globals |= {"interval": interval}
     return environment.get_template("page.html.jinja")

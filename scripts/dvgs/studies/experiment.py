@@ -8,19 +8,7 @@ import torch
 
 from dvgs.compendium.profiles import Profiles
 from dvgs.errors import InputError
-from dvgs.methods import (
-    data_oob,
-    data_shapley,
-    dvrl,
-    final_loss,
-    gradient_norm,
-    knn_shapley,
-    leave_one_out,
-    profile_norm,
-    random,
-    reconstruction_error,
-)
-from dvgs.methods.dvgs import value_by_dvgs
+from dvgs.methods.registry import row_of
 from dvgs.methods.task import Task
 from dvgs.progress import logger
 from dvgs.seeds import derive_seed, generator
@@ -30,24 +18,6 @@ from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
 
 DROPOUT = 0.5  # of the classifiers, as published
-
-
-# Each is a function of a Task and of settings by name (studies.schema.yaml); it returns (n,) values or a DataFrame
-# `value, se`.
-METHODS = {
-    "dvgs": value_by_dvgs,
-    "random": random.value,
-    "leave_one_out": leave_one_out.value,
-    "data_shapley": data_shapley.value,
-    "dvrl": dvrl.value,
-    "knn_shapley": knn_shapley.value,
-    "data_oob": data_oob.value,
-    "final_loss": final_loss.value,
-    "gradient_norm": gradient_norm.value,
-    "profile_norm": profile_norm.value,
-    "reconstruction_error": reconstruction_error.value,
-}
-VARIED = ("dvgs", "final_loss")  # may be in a study several times
 
 
 def draw(train, test, *, source, target, test_size, corruption, scaling, task, rng):
@@ -144,15 +114,15 @@ def make_task(drawn, *, hidden, latent=None, norm=True, seed, device, work=None,
 def value_task(task, method, settings):
     """Values of one method, a DataFrame `value, se`, and the seconds that they took, and nothing else did.
 
-    method: a name in METHODS, or one of VARIED, "_" and a word: that method with other settings.
+    method: a name in the registry, or a variant, "_" and a word behind it: that method with other settings.
     """
+    value = row_of(method).load()
     x, y = task.source
     fit(task.start(), task.loss, x[:2], y[:2], steps=1, batch_size=2, learning_rate=1e-3, seed=0)  # torch warms up
     if task.source[0].is_cuda:
         torch.cuda.synchronize()
     started = time.perf_counter()
-    known = next((name for name in VARIED if method.startswith(f"{name}_")), method)
-    found = METHODS[known](task, **(settings or {}))
+    found = value(task, **(settings or {}))
     seconds = time.perf_counter() - started
     if not isinstance(found, pd.DataFrame):
         found = pd.DataFrame({"value": found, "se": np.nan})

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dvgs.columns import SIMILARITIES
-from dvgs.plotting import COLOURS, WIDE, colours_of, method_name, styled
+from dvgs.methods.registry import label_of
+from dvgs.plotting import COLOURS, WIDE, colours_of, styled
 
 SIMILARITY_COLOURS = dict(zip(SIMILARITIES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True))
 MARKERS = "osD^vP*Xh"
@@ -120,7 +121,7 @@ def run_time_figure(table):
         panel.set(yscale="log", ylabel="AUROC of finding the corrupted")
         panel.set_yticks(AUROCS, AUROCS)
         panel.minorticks_off()
-    handles = [Line2D([], [], color=colours[m], marker=markers[m], linestyle="", label=method_name(m)) for m in methods]
+    handles = [Line2D([], [], color=colours[m], marker=markers[m], linestyle="", label=label_of(m)) for m in methods]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
 
@@ -152,7 +153,7 @@ def study_figure(bands, title):
 
 def _line(panel, method, line, colour):
     style = "--" if method.startswith("dvgs_") else ":" if method == "target" else "-"
-    label = "target alone" if method == "target" else method_name(method)
+    label = "target alone" if method == "target" else label_of(method)
     panel.plot(line["quantile"], line["mean"], style, color=colour, marker="o", markersize=3, label=label)
     if method in BANDS:
         panel.fill_between(line["quantile"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)

@@ -13,13 +13,15 @@ from pathlib import Path
 import yaml
 
 from dvgs.limits import LAID_OUT, block_of
+from dvgs.methods.registry import BASELINES, METHODS
 
 RATES = Path(__file__).with_name("rates.yaml")
 PERTURBAGENS = 33_000 / 720_216  # a profile, in LINCS 2020
 DRAWS = 2  # trajectories of a target
-# Trainings of a filter curve at a quantile, and without dropping: four methods drop low and high of all profiles, five
-# of those with an APC.
-AT_QUANTILE, AT_NONE = 18, 2
+# Trainings of a filter curve at a quantile, and without dropping: all methods drop low and high of the profiles that
+# have an APC, and of all profiles those that need no replicates.
+COMPARED = [METHODS["dvgs"], *(METHODS[name] for name in BASELINES)]
+AT_QUANTILE, AT_NONE = 2 * sum(1 if "replicates" in method.needs else 2 for method in COMPARED), 2
 
 # Of a large GPU: operations in a second of scoring in float32 (less than tests/benchmarks/cuda_h200.txt shows); and
 # assumed, the time in which the kernels of a training step are launched, and bytes of memory in a second of Adam.

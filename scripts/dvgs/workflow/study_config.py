@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 from dvgs.errors import InputError
+from dvgs.methods.registry import row_of
 from dvgs.workflow.config import check_config
 
 
@@ -44,8 +45,8 @@ def read_studies(path, preset, schema_path):
             raise InputError(path, f"studies.{name}.scaling", "an embedding wants images as they are", "leave it out")
         if not study["norm"] and study["task"] != "classify":
             raise InputError(path, f"studies.{name}.norm", "autoencoders have none", "leave it out")
-        for method in study["methods"].keys() & {"knn_shapley", "data_oob"}:
-            if study["task"] != "classify":
+        for method in study["methods"]:
+            if "classes" in row_of(method).needs and study["task"] != "classify":
                 raise InputError(path, f"studies.{name}.methods.{method}", "there are no classes", "leave it out")
         if "hyperparameters" in study and not study["hidden"]:
             raise InputError(path, f"studies.{name}.hidden", "the grid needs a width", "give one hidden layer or more")

@@ -12,10 +12,11 @@ from task_examples import blobs
 from dvgs.errors import InputError
 from dvgs.methods import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out
 from dvgs.methods import utility as coalitions
+from dvgs.methods.registry import METHODS, OF_TASKS
 from dvgs.methods.task import balanced
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc
-from dvgs.studies.experiment import METHODS, value_task
+from dvgs.studies.experiment import value_task
 from dvgs.training import checkpoints as resuming
 from dvgs.training.fit import fit
 
@@ -42,11 +43,11 @@ def by_brute_force(n, utility):
     return values
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_TASKS)
 @pytest.mark.parametrize("n_classes", [0, 2, 3])
 def test_every_method_values_every_sample_the_same_twice(method, n_classes):
     tasks = [blobs(np.random.default_rng(3), n_classes=n_classes) for _ in range(2)]
-    if n_classes == 0 and method in ("knn_shapley", "data_oob"):
+    if n_classes == 0 and "classes" in METHODS[method].needs:
         with pytest.raises(InputError, match="no classes"):
             value_task(tasks[0], method, {})
         return

@@ -13,7 +13,7 @@ from dvgs.errors import InputError
 from dvgs.evaluation.detection import DETECTION_MEASURES, detect_corrupted
 from dvgs.filtering import curves
 from dvgs.filtering.curves import trace_study
-from dvgs.studies.experiment import METHODS
+from dvgs.methods.registry import BASELINES, METHODS, OF_TASKS
 from dvgs.studies.summaries import areas, compare_with_dvgs, over_replicates
 from dvgs.training.fit import fit
 from dvgs.workflow.study_config import read_studies
@@ -114,11 +114,20 @@ def test_curves_against_training_on_what_is_left(rng, monkeypatch, together):
 
 def test_schema_knows_the_settings_of_every_method():
     schema = yaml.safe_load(SCHEMA.read_text())
-    known = schema["properties"]["studies"]["additionalProperties"]["properties"]["methods"]["properties"]
-    assert list(known) == list(METHODS)
-    for name, method in METHODS.items():
-        settings = [p.name for p in inspect.signature(method).parameters.values() if p.kind == p.KEYWORD_ONLY]
-        assert set(known[name].get("properties", {})) == set(settings)
+    methods = schema["properties"]["studies"]["additionalProperties"]["properties"]["methods"]
+    known = methods["properties"]
+    assert set(known) == set(OF_TASKS)
+    for name in OF_TASKS:
+        parameters = inspect.signature(METHODS[name].load()).parameters.values()
+        assert set(known[name].get("properties", {})) == {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
+    varied = {f"^{name}_[a-z_]+\\Z" for name, method in METHODS.items() if method.variants}
+    assert set(methods["patternProperties"]) == varied
+
+
+def test_schema_of_drug_targets_knows_the_methods_of_a_compendium():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    known = schema["properties"]["drug_targets"]["properties"]["methods"]["items"]["enum"]
+    assert set(known) == {"dvgs", *BASELINES}
 
 
 def test_presets():

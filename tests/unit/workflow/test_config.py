@@ -1,4 +1,3 @@
-
 import pytest
 import yaml
 from config_table import PAGE, page
