@@ -16,7 +16,7 @@ from dvgs.io.files import write_parquet
 from dvgs.training.models import reconstruction_loss
 from dvgs.valuation.scoring import score
 from dvgs.valuation.trajectory import Trajectory
-from dvgs.valuation.values import plan_shard
+from dvgs.valuation.values import shard_bounds
 from dvgs.workflow.job import job
 
 
@@ -29,7 +29,7 @@ def main(input, output, shard, n_shards, precision, device):
         rows = valued_rows(split, draw)
         if draw == "second":
             rows = np.sort(np.concatenate([rows, calibration_rows(split)]))
-        start, stop = plan_shard(len(rows), shard, n_shards)
+        start, stop = shard_bounds(len(rows), shard, n_shards)
 
         def read(first, last, rows=rows):
             x = profiles.tensor(rows[first:last], "cpu")

@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from dvgs.devices import PRECISIONS, in_precision, keep_freed_memory, pick_device
 from dvgs.gradients import GradientSimilarity
-from dvgs.limits import block_of
+from dvgs.limits import largest_chunk
 from dvgs.training.cuda_graphs import Captured
 from dvgs.training.fit import fit, predict
 from dvgs.training.mish import Mish
@@ -89,7 +89,7 @@ def ours(model, loss, x, y, gradient, chunk=None):
     engine = GradientSimilarity(model, loss)
     engine(x[:9], y[:9], gradient)  # finds out what the layers allow
     as_scored = 1 << (CHUNK_BYTES[x.device.type] // engine.width).bit_length() - 1
-    chunk = chunk or min(block_of(10**6), as_scored)
+    chunk = chunk or min(largest_chunk(10**6), as_scored)
     similarities = Captured(engine) if x.is_cuda else engine
 
     def run():

@@ -130,7 +130,9 @@ def test_no_step_waits_for_the_gpu(profiles, precision, monkeypatch):
 
 
 def test_any_number_of_shards_gives_the_same_bytes(tmp_path, profiles, monkeypatch):
-    monkeypatch.setattr("dvgs.limits.BLOCK", 1024)  # so few that 20,000 profiles go in chunks of four times as many
+    monkeypatch.setattr(
+        "dvgs.limits.LARGEST_CHUNK", 1024
+    )  # so few that 20,000 profiles go in chunks of four times as many
     x, path = torch.from_numpy(profiles), tmp_path / "trajectory.h5"
     target, model = x[:200].cuda(), make_autoencoder(100, (64,), 16, seed=1).cuda()
     options = {"epochs": 5, "batch_size": 200, "learning_rate": 1e-3, "seed": 1}
@@ -138,7 +140,7 @@ def test_any_number_of_shards_gives_the_same_bytes(tmp_path, profiles, monkeypat
     found = []
     with Trajectory(path, device="cuda") as trajectory:
         for n_shards in (1, 3):
-            parts = [scoring.plan_shard(len(x), shard, n_shards) for shard in range(n_shards)]
+            parts = [scoring.shard_bounds(len(x), shard, n_shards) for shard in range(n_shards)]
             read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
             tables = [scoring.score(trajectory, reconstruction_loss, read, *part, total=len(x)) for part in parts]
             found.append(pd.concat(tables, ignore_index=True))

@@ -21,7 +21,7 @@ import yaml
 from cmapPy.pandasGEXpress.parse import parse
 from conftest import ROOT, readme_example
 
-from dvgs.evaluation.drug_targets import COLUMNS
+from dvgs.evaluation.drug_targets import PAIR_COLUMNS
 from dvgs.io.gctx import GctxFile
 from dvgs.io.tables import read_siginfo
 from dvgs.training.models import make_autoencoder
@@ -89,7 +89,7 @@ def test_tables_have_their_columns(results, target):
 def test_drug_targets_are_compared(results):
     for target in TARGETS:
         table = pd.read_csv(results / target / "drug_targets.csv")
-        assert list(table.columns) == COLUMNS and table["reason"].isna().all()
+        assert list(table.columns) == PAIR_COLUMNS and table["reason"].isna().all()
         assert set(table["replicate"]) == {"0", "1", "all"} and set(table["quantile"]) == {0, 0.3}
         assert set(table["method"]) == {"dvgs", "random", "profile_norm"} and table["n_pairs"].nunique() == 1
         values = pd.read_parquet(results / target / "values.parquet")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dvgs.columns import APC_COLUMNS, COLUMNS
+from dvgs.columns import APC_COLUMNS, VALUE_COLUMNS
 from dvgs.compendium.ledger import (
     NOT_IN_MATRIX,
     NOT_IN_TABLE,
@@ -23,7 +23,7 @@ from dvgs.io.tables import MISSING_NUMBER, rename_columns
 from dvgs.progress import Progress, logger
 
 # Columns that come to .obs later, and those that HDF5 formats keep for themselves.
-RESERVED = {*COLUMNS, "role", *APC_COLUMNS, "profile_id", "id", "_index", "."}
+RESERVED = {*VALUE_COLUMNS, "role", *APC_COLUMNS, "profile_id", "id", "_index", "."}
 LARGE_COUNT = 20  # more than a z-score or a logarithm comes to
 COUNTS_PER_PROFILE = 1e4  # as scanpy's tutorials have it
 

@@ -31,10 +31,22 @@ from dvgs.training.models import make_perturbation_model, reconstruction_loss
 
 ALL = "all"  # in the column of replicates: their mean
 LIMITS = ("", "_low", "_high")
-COLUMNS = ["method", "quantile", "replicate", "n_profiles", "steps", "n_compounds", "n_pairs", "n_random_pairs"]
-COLUMNS += ["cosine_same", "cosine_random", *(f"difference{end}" for end in LIMITS), "p"]
-COLUMNS += [*(f"auroc{end}" for end in LIMITS), *(f"{name}{end}" for name in ("change", "gain") for end in LIMITS)]
-COLUMNS += ["reason"]
+PAIR_COLUMNS = [
+    "method",
+    "quantile",
+    "replicate",
+    "n_profiles",
+    "steps",
+    "n_compounds",
+    "n_pairs",
+    "n_random_pairs",
+]
+PAIR_COLUMNS += ["cosine_same", "cosine_random", *(f"difference{end}" for end in LIMITS), "p"]
+PAIR_COLUMNS += [
+    *(f"auroc{end}" for end in LIMITS),
+    *(f"{name}{end}" for name in ("change", "gain") for end in LIMITS),
+]
+PAIR_COLUMNS += ["reason"]
 
 
 def read_drug_targets(path):
@@ -104,7 +116,7 @@ def compare_drug_targets(
     read_drug_targets. quantiles: shares of the profiles to drop, lowest values first; 0 is always added. min_profiles:
     that every training must have of a compound. n_draws: bootstrap resamples and permutations.
 
-    Returns a DataFrame of COLUMNS: means of cosine similarity and their difference, AUROC, and by how much the
+    Returns a DataFrame of PAIR_COLUMNS: means of cosine similarity and their difference, AUROC, and by how much the
     difference exceeds that without dropping (`change`) and after dropping as many at random (`gain`; 0 for the same
     training, NaN where random is no method); with 95 % intervals (see pairs: other compounds, the same
     drug targets). Rows of replicate "all" are means over replicates, in whose intervals replicates are resampled as
@@ -118,7 +130,7 @@ def compare_drug_targets(
     if not valued.all():
         logger.info("%d of %d profiles take no part, without a value by every method", (~valued).sum(), len(values))
     conditions, values = conditions[valued], values[valued]
-    masks = plan(values, methods, sorted({0.0, *quantiles}), replicates, seed)
+    masks = kept_by_method(values, methods, sorted({0.0, *quantiles}), replicates, seed)
     positions = _compared(conditions["perturbagen"].to_numpy(int), perturbagens, masks, min_profiles, drug_targets)
     shares = share_label(perturbagens[positions], drug_targets)
     n_pairs = int(shares.sum()) // 2
@@ -128,7 +140,7 @@ def compare_drug_targets(
         kind = "that share a drug target" if not n_pairs else "that share none"
         reason = f"no pair of compounds {kind}, with {min_profiles} profiles or more of each left in every training"
         logger.info("nothing to compare: %s", reason)
-        return pd.DataFrame([sizes | {"n_profiles": len(values), "reason": reason}], columns=COLUMNS)
+        return pd.DataFrame([sizes | {"n_profiles": len(values), "reason": reason}], columns=PAIR_COLUMNS)
     logger.info("%d compounds, %d pairs that share a drug target, %d that share none", *sizes.values())
 
     steps = epochs * steps_per_epoch(len(values), batch_size)
@@ -153,7 +165,7 @@ def compare_drug_targets(
         | _row(numbers, change=found[method, 0.0, replicate], gain=found.get(("random", quantile, replicate)))
         for (method, quantile, replicate), numbers in found.items()
     ]
-    return pd.DataFrame(table, columns=COLUMNS)
+    return pd.DataFrame(table, columns=PAIR_COLUMNS)
 
 
 def _train(masks, conditions, x, shape, seed, *, steps, **training):
@@ -180,7 +192,7 @@ def _join(values, ids, methods):
     return values.loc[ids, methods]
 
 
-def plan(values, methods, quantiles, replicates, seed):
+def kept_by_method(values, methods, quantiles, replicates, seed):
     """Which profiles each training takes: {(method, quantile, replicate): mask (n,)}."""
     masks = {}
     for replicate in range(replicates):

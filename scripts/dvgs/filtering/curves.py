@@ -36,7 +36,7 @@ def n_steps(budget, epochs, batch_size, n_train, n_all):
     return epochs * steps_per_epoch(n, batch_size)
 
 
-def plan(methods, quantiles):
+def curve_trainings(methods, quantiles):
     """The trainings of one curve replicate: (profiles, method, drop, quantile).
 
     Without an APC in the comparison, all profiles take part; methods that have no value for some (APC) are compared,
@@ -79,7 +79,7 @@ def trace_curve(
     """
     known = methods.notna().all(axis=1).to_numpy()
     trainings, rows = Trainings(), []
-    for profiles, method, drop, quantile in plan(methods, quantiles):
+    for profiles, method, drop, quantile in curve_trainings(methods, quantiles):
         candidates = known if profiles == "with_apc" else np.ones(len(x), bool)
         mask = candidates.copy()
         mask[candidates] = keep_mask(methods[method].to_numpy()[candidates], drop, quantile)

@@ -15,7 +15,7 @@ from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
 from dvgs.training.checkpoints import Kept
 
-PIECE = 50  # trees from one word of progress to the next
+TREE_CHUNK = 50  # trees from one word of progress to the next
 
 
 def value(task, *, trees=800):
@@ -28,8 +28,8 @@ def value(task, *, trees=800):
     draws = np.random.RandomState(derive_seed(task.seed, "forest") % 2**32)
     draws.randint(np.iinfo(np.int32).max, size=state["done"])  # each tree takes one
     progress = Progress("Data-OOB, trees", trees - state["done"])
-    for first in range(state["done"], trees, PIECE):  # the same trees as in one piece
-        n = min(PIECE, trees - first)
+    for first in range(state["done"], trees, TREE_CHUNK):  # the same trees as in one piece
+        n = min(TREE_CHUNK, trees - first)
         forest = RandomForestClassifier(n, random_state=draws, n_jobs=torch.get_num_threads()).fit(x, y)
         for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
             out = np.ones(task.n, bool)

@@ -15,7 +15,7 @@ from dvgs.errors import InputError
 from dvgs.progress import Progress
 from dvgs.training.checkpoints import Kept
 
-BLOCK = 128  # target samples at a time
+TARGET_CHUNK = 128  # target samples at a time
 
 
 def value(task, *, k=5):
@@ -29,8 +29,8 @@ def value(task, *, k=5):
     state = kept.load() or {"done": 0, "total": torch.zeros(n, dtype=torch.float64)}
     total = state["total"].to(x.device)
     progress = Progress("KNN-Shapley, samples of the target", n_target - state["done"])
-    for first in range(state["done"], n_target, BLOCK):
-        block, classes = (part[first : first + BLOCK] for part in task.target)
+    for first in range(state["done"], n_target, TARGET_CHUNK):
+        block, classes = (part[first : first + TARGET_CHUNK] for part in task.target)
         order = torch.cdist(block.flatten(1), x.flatten(1)).argsort(dim=1, stable=True)
         hit = (y[order] == classes[:, None]).double()
         steps = torch.cat([(hit[:, :-1] - hit[:, 1:]) * weight[:-1], hit[:, -1:] * weight[-1]], dim=1)

@@ -7,7 +7,7 @@ import torch
 from dvgs.devices import fork_random, seed_device
 from dvgs.seeds import derive_seed
 
-BLOCK = 8192
+PREDICTION_CHUNK = 8192
 
 
 def make_optimizer(model, learning_rate):
@@ -70,7 +70,7 @@ def predict(model, x):
     """What a model in evaluation mode says of x; the model is back in its mode afterwards."""
     mode = model.training
     model.eval()
-    found = torch.cat([model(block) for block in x.split(BLOCK)])
+    found = torch.cat([model(block) for block in x.split(PREDICTION_CHUNK)])
     model.train(mode)
     return found
 
@@ -84,7 +84,7 @@ def r2(model, x):
     model.eval()
     origin = x[:1].double()
     total = squares = residual = 0
-    for block in x.split(BLOCK):
+    for block in x.split(PREDICTION_CHUNK):
         centred = block.double() - origin
         total = total + centred.sum(0)
         squares = squares + centred.square().sum(0)

@@ -10,7 +10,7 @@ from dvgs.devices import fork_random, seed_device
 from dvgs.limits import MOST_PRODUCTS
 from dvgs.seeds import derive_seed
 from dvgs.training.cuda_graphs import CapturedStep
-from dvgs.training.fit import BLOCK, batches, fit, make_optimizer, predict
+from dvgs.training.fit import PREDICTION_CHUNK, batches, fit, make_optimizer, predict
 from dvgs.training.mish import Mish
 from dvgs.training.models import Autoencoder
 
@@ -126,7 +126,7 @@ def _predict_stacked(stacked, inputs, n_models):
     for layer in stacked:
         if isinstance(layer, _Dropouts):
             layer.masks = None
-    blocks = inputs.split(max(1, BLOCK // n_models))
+    blocks = inputs.split(max(1, PREDICTION_CHUNK // n_models))
     return torch.cat([stacked(block.expand(n_models, *block.shape)) for block in blocks], dim=1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from dvgs.columns import COLUMNS
+from dvgs.columns import VALUE_COLUMNS
 from dvgs.devices import PRECISIONS, fork_random, keep_freed_memory, pick_device
 from dvgs.errors import InputError
 from dvgs.gradients.engine import GradientSimilarity
@@ -114,7 +114,7 @@ def value(
                 seed=seed,
                 parts=work and Path(work) / "parts",
             )
-    found = table[list(COLUMNS)]
+    found = table[list(VALUE_COLUMNS)]
     found.attrs["convergence"] = convergence(table).to_dict("records")
     return found
 

@@ -15,7 +15,7 @@ from dvgs.columns import EARLY, MEASURES
 from dvgs.devices import fork_random, in_precision, seed_device
 from dvgs.gradients.engine import GradientSimilarity
 from dvgs.io.files import write_parquet
-from dvgs.limits import block_of
+from dvgs.limits import largest_chunk
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed
 from dvgs.training.checkpoints import digest
@@ -46,7 +46,7 @@ def score(
     """
     device = next(trajectory.model.parameters()).device
     size = _window_size(read, start, stop, device)
-    chunks = _Chunks(trajectory, loss, grad_params, seed, min(size, block_of(total or stop)))
+    chunks = _Chunks(trajectory, loss, grad_params, seed, min(size, largest_chunk(total or stop)))
     progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
     settings = (trajectory.key, device.type, precision, seed, grad_params and sorted(grad_params))
 
@@ -118,11 +118,11 @@ def _is_out_of_memory(error):
 def _window_size(read, start, stop, device):
     """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where windows do."""
     if start == stop:
-        return limits.BLOCK
+        return limits.LARGEST_CHUNK
     row = sum(part.numel() * part.element_size() for part in read(start, start + 1))
-    most, budget = limits.BLOCK, 1 << 28
+    most, budget = limits.LARGEST_CHUNK, 1 << 28
     if device.type == "cuda":  # a trajectory is read once a window, so larger ones pay there
-        most, budget = 32 * limits.BLOCK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
+        most, budget = 32 * limits.LARGEST_CHUNK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
     return min(most, 1 << max(1, budget // row).bit_length() - 1)
 
 

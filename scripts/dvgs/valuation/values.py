@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from dvgs.columns import COLUMNS, EARLY
-from dvgs.limits import block_of
+from dvgs.columns import EARLY, VALUE_COLUMNS
+from dvgs.limits import largest_chunk
 
 
 def gather(shards, profile_ids):
@@ -17,7 +17,7 @@ def gather(shards, profile_ids):
     table, calibration = table[~calibration], table[calibration]
     if table["profile_id"].duplicated().any() or set(table["profile_id"]) != set(profile_ids):
         raise ValueError("the shards do not hold every profile exactly once; score them again")
-    columns = ["profile_id", *COLUMNS, "role"]
+    columns = ["profile_id", *VALUE_COLUMNS, "role"]
     table = table.set_index("profile_id").loc[profile_ids].reset_index()
     calibration = calibration[columns[:-1]].reset_index(drop=True)
     return table[columns], calibration, convergence(table[table["role"] == "source"])
@@ -37,13 +37,13 @@ def convergence(table):
     return pd.DataFrame(rows, columns=["steps", "n_steps", "spearman"])
 
 
-def plan_shard(n, shard, n_shards):
+def shard_bounds(n, shard, n_shards):
     """The rows [start, stop) of n that belong to one shard.
 
     Shards end where blocks, and so chunks, end: a matrix product of other rows may round differently, so a profile must
     meet the same chunk however many shards there are. Then any number of shards gives the same bytes.
     """
-    block = block_of(n)
+    block = largest_chunk(n)
     n_blocks = -(-n // block)
     first, last = shard * n_blocks // n_shards, (shard + 1) * n_blocks // n_shards
     return min(first * block, n), min(last * block, n)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from dvgs.limits import LAID_OUT, block_of
+from dvgs.limits import LAID_OUT, largest_chunk
 from dvgs.methods.registry import BASELINES, METHODS
 
 RATES = Path(__file__).with_name("rates.yaml")
@@ -120,7 +120,7 @@ def trajectory_length(config, target):
 def largest_share(stage, config, profiles):
     """The share of a stage's work for a target that falls to the job that has most of it."""
     if stage == "score_shard":
-        blocks = ceil(profiles / block_of(profiles))
+        blocks = ceil(profiles / largest_chunk(profiles))
         return ceil(blocks / config["score"]["shards"]) / blocks
     if stage == "trace_curve":
         return ceil(config["curves"]["replicates"] / config["curves"]["shards"]) / config["curves"]["replicates"]

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from dvgs.errors import InputError
-from dvgs.evaluation.drug_targets import COLUMNS, compare_drug_targets, encode_conditions, plan, read_drug_targets
+from dvgs.evaluation.drug_targets import (
+    PAIR_COLUMNS,
+    compare_drug_targets,
+    encode_conditions,
+    kept_by_method,
+    read_drug_targets,
+)
 from dvgs.training.models import make_perturbation_model
 
 HOSTILE = ["../etc/passwd", "<script>", "$(rm -rf)", "100", "01", "naïve µ", "a|b", "'; DROP"]
@@ -43,7 +49,7 @@ def shuffled(frame, seed):
 
 def test_planted_drug_targets_are_found_and_dropping_noise_helps(data):
     table = compare(*data, **SETTINGS)
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == PAIR_COLUMNS
     keys = table.set_index(["method", "quantile", "replicate"])
     assert len(keys) == 12 and keys.index.is_unique and (table["reason"] == "").all()
     whole, clean, lots = (keys.loc[key] for key in (("dvgs", 0, "all"), ("dvgs", 0.5, "all"), ("random", 0.5, "all")))
@@ -159,7 +165,7 @@ def test_nothing_to_compare_is_said_in_one_row(data, case, caplog):
         values = values * np.nan
     with caplog.at_level(logging.INFO, "dvgs"):
         table = compare(x, obs, values, drug_targets, **settings)
-    assert list(table.columns) == COLUMNS and len(table) == 1 and table["difference"].isna().all()
+    assert list(table.columns) == PAIR_COLUMNS and len(table) == 1 and table["difference"].isna().all()
     assert ("share none" if case == "all shared" else "share a drug target") in table["reason"][0]
     assert "nothing to compare" in caplog.text
 
@@ -172,7 +178,7 @@ def test_same_seed_same_table(data):
 
 def test_what_is_kept_is_what_the_value_says():
     values = pd.DataFrame({"dvgs": [0.0, 1, 2, 3]})
-    masks = plan(values, ["dvgs", "random"], [0.0, 0.5], 2, seed=1)
+    masks = kept_by_method(values, ["dvgs", "random"], [0.0, 0.5], 2, seed=1)
     assert masks["dvgs", 0.5, 1].tolist() == [False, False, True, True] and masks["random", 0.0, 0].all()
     assert {mask.sum() for (*_, q, _), mask in masks.items() if q} == {2}
 

@@ -5,7 +5,7 @@ import torch
 
 from dvgs.errors import InputError
 from dvgs.filtering.cleaning import encode
-from dvgs.filtering.curves import CURVE_COLUMNS, keep_mask, n_steps, plan, trace_curve
+from dvgs.filtering.curves import CURVE_COLUMNS, curve_trainings, keep_mask, n_steps, trace_curve
 from dvgs.filtering.cutoff import choose_quantile, cut, r2_at, stability
 from dvgs.training.fit import fit, r2
 from dvgs.training.models import make_autoencoder, reconstruction_loss
@@ -120,4 +120,4 @@ def test_stability_compares_the_same_profiles():
 
 def test_no_apc_at_all_leaves_the_other_methods():
     methods = pd.DataFrame({"dvgs": [1.0, 2, 3], "apc": np.nan})
-    assert {profiles for profiles, *_ in plan(methods, [0.0])} == {"all"}
+    assert {profiles for profiles, *_ in curve_trainings(methods, [0.0])} == {"all"}

@@ -112,7 +112,7 @@ def test_data_oob_against_its_definition(rng, monkeypatch):
         ]
         expected.append(np.mean(hits))
     assert np.allclose(data_oob.value(task, trees=15), expected)
-    monkeypatch.setattr(data_oob, "PIECE", 4)
+    monkeypatch.setattr(data_oob, "TREE_CHUNK", 4)
     assert np.allclose(data_oob.value(task, trees=15), expected)
 
 
@@ -265,8 +265,8 @@ def test_a_killed_valuation_goes_on_to_the_same_values(tmp_path, monkeypatch, me
     settings |= {"size": 3} if method == "data_shapley" else {}
     monkeypatch.setattr(resuming, "SECONDS", 0)
     monkeypatch.setattr(leave_one_out, "at_once", lambda *_: 2)
-    monkeypatch.setattr(knn_shapley, "BLOCK", 2)
-    monkeypatch.setattr(data_oob, "PIECE", 3)
+    monkeypatch.setattr(knn_shapley, "TARGET_CHUNK", 2)
+    monkeypatch.setattr(data_oob, "TREE_CHUNK", 3)
 
     def value(work, last=None):
         """Values, unless that ends with the last writing of a state."""

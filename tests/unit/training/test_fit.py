@@ -26,6 +26,6 @@ def test_r2_of_a_constant_gene_and_in_blocks(rng, monkeypatch):
     with torch.no_grad():
         half.weight.mul_(0.5)
     whole = r2(half, x)
-    monkeypatch.setattr("dvgs.training.fit.BLOCK", 7)
+    monkeypatch.setattr("dvgs.training.fit.PREDICTION_CHUNK", 7)
     assert r2(half, x) == pytest.approx(whole, rel=1e-12)
     assert whole < 0.55  # two genes at most .75 each, the constant one 0

@@ -12,7 +12,7 @@ from torch import nn
 
 import dvgs
 from dvgs.__main__ import main
-from dvgs.columns import COLUMNS
+from dvgs.columns import VALUE_COLUMNS
 from dvgs.errors import InputError
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.valuation import scoring
@@ -52,7 +52,7 @@ def test_value_is_the_mean_similarity_along_the_training(classes):
             own = torch.cat([p.flatten() for p in own])
             cosine[step, i], dot[step, i] = own @ g / own.norm() / g.norm(), own @ g
         optimizer.step()
-    assert list(found) == list(COLUMNS) and len(found) == 120
+    assert list(found) == list(VALUE_COLUMNS) and len(found) == 120
     assert np.allclose(found["cosine"], cosine.mean(axis=0), atol=1e-5)
     assert np.allclose(found["dot"], dot.mean(axis=0), atol=1e-5)
     assert [row["steps"] for row in found.attrs["convergence"]] == ["eighth", "quarter", "half", "alternate"]
@@ -228,7 +228,7 @@ import torch
 torch.set_num_threads(1)
 import dvgs, dvgs.valuation.trajectory, dvgs.limits
 from dvgs.training.models import make_autoencoder, reconstruction_loss
-dvgs.valuation.recording.SNAPSHOT_SECONDS, dvgs.limits.BLOCK = 0.02, 512
+dvgs.valuation.recording.SNAPSHOT_SECONDS, dvgs.limits.LARGEST_CHUNK = 0.02, 512
 
 def run(folder):
     x = torch.randn(6 * 512, 40, generator=torch.Generator().manual_seed(1))
@@ -288,7 +288,7 @@ def test_command_line_on_npz(tmp_path, classes):
     data = write_npz(tmp_path / "data.npz", classes)
     main(["value", str(data), "--output", str(tmp_path / "out.csv"), "--hidden", "8", "--epochs", "40", "--lr", ".01"])
     table = pd.read_csv(tmp_path / "out.csv")
-    assert list(table) == ["sample", *COLUMNS] and table["sample"].tolist() == list(range(120))
+    assert list(table) == ["sample", *VALUE_COLUMNS] and table["sample"].tolist() == list(range(120))
     assert table["cosine"][:40].mean() < table["cosine"][40:].mean()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.npz", "out.csv"]
     main(["value", str(write_npz(data, classes, source_y=None, target_y=None)), "--output", str(tmp_path / "o.parquet"),

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from dvgs.columns import COLUMNS, MEASURES
-from dvgs.limits import BLOCK, block_of
+from dvgs.columns import MEASURES, VALUE_COLUMNS
+from dvgs.limits import LARGEST_CHUNK, largest_chunk
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.valuation import scoring as module
 from dvgs.valuation.scoring import score, standard_error
 from dvgs.valuation.trajectory import Trajectory, record_trajectory
-from dvgs.valuation.values import convergence, gather, plan_shard
+from dvgs.valuation.values import convergence, gather, shard_bounds
 
 SIZES = {"hidden": (12,), "latent": 4}
 
@@ -70,15 +70,15 @@ def test_values_are_means_over_all_steps_of_all_restarts(recorded, rng):
 @pytest.mark.parametrize("n", [0, 1, 8193, 16 * 8192 - 1, 16 * 8192, 720_216])
 def test_shards_end_where_chunks_do(n):
     for n_shards in (1, 3, 64):
-        parts = [plan_shard(n, shard, n_shards) for shard in range(n_shards)]
+        parts = [shard_bounds(n, shard, n_shards) for shard in range(n_shards)]
         assert parts[0][0] == 0 and parts[-1][1] == n
         assert all(before[1] == after[0] for before, after in pairwise(parts))
-        assert all(start % block_of(n) == 0 for start, stop in parts if start < n)
+        assert all(start % largest_chunk(n) == 0 for start, stop in parts if start < n)
 
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
 def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards, monkeypatch):
-    monkeypatch.setattr("dvgs.limits.BLOCK", 512)
+    monkeypatch.setattr("dvgs.limits.LARGEST_CHUNK", 512)
     n = 5 * 512 + 17
     source = rng.normal(size=(n, 20)).astype(np.float32)
     ids = pd.Series([f"p{i}" for i in range(n)])
@@ -87,7 +87,7 @@ def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards, monk
         for shards in (1, n_shards):
             parts, stops = [], [0]
             for shard in range(shards):
-                start, stop = plan_shard(n, shard, shards)
+                start, stop = shard_bounds(n, shard, shards)
                 assert start == stops[-1]
                 stops.append(stop)
                 values = score_rows(trajectory, source, start, stop)
@@ -111,20 +111,20 @@ def test_masks_of_dropout_depend_on_seed_step_and_place_alone(tmp_path, rng):
     record_trajectory(
         path, network, reconstruction_loss, x, x, epochs=3, batch_size=30, learning_rate=0.01, seed=1
     )  # fmt: skip
-    source = rng.normal(size=(BLOCK + 50, 6)).astype(np.float32)
+    source = rng.normal(size=(LARGEST_CHUNK + 50, 6)).astype(np.float32)
     with Trajectory(path, network) as trajectory:
         state = torch.get_rng_state()
         whole = score_rows(trajectory, source)
         assert torch.equal(state, torch.get_rng_state())
         torch.rand(7)
-        last = score_rows(trajectory, source, BLOCK)
+        last = score_rows(trajectory, source, LARGEST_CHUNK)
         other = score_rows(trajectory, source, seed=2)
-    assert whole[BLOCK:].reset_index(drop=True).equals(last)
+    assert whole[LARGEST_CHUNK:].reset_index(drop=True).equals(last)
     assert not np.allclose(whole["cosine"], other["cosine"], atol=1e-3)
 
 
 def test_finished_windows_are_found_again_but_not_those_of_other_data(recorded, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("dvgs.limits.BLOCK", 512)
+    monkeypatch.setattr("dvgs.limits.LARGEST_CHUNK", 512)
     source = rng.normal(size=(1300, 20)).astype(np.float32)
     with Trajectory(recorded) as trajectory:
         expected = score_rows(trajectory, source)
@@ -143,7 +143,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(recorded, rng, monkeypatch, 
     source = rng.normal(size=(1100, 20)).astype(np.float32)
     real = module.GradientSimilarity.__call__
     sizes = []
-    monkeypatch.setattr("dvgs.limits.BLOCK", 512)
+    monkeypatch.setattr("dvgs.limits.LARGEST_CHUNK", 512)
 
     def small(self, x, *arguments):
         if len(x) > 200:
@@ -180,13 +180,13 @@ def test_bfloat16_ranks_alike(recorded, rng):
 
 
 def test_gather_wants_every_profile_once():
-    names = [*COLUMNS, "n_steps", "cosine_even", "cosine_odd", "cosine_eighth", "cosine_quarter", "cosine_half"]
+    names = [*VALUE_COLUMNS, "n_steps", "cosine_even", "cosine_odd", "cosine_eighth", "cosine_quarter", "cosine_half"]
     shard = pd.DataFrame({"profile_id": ["a", "b"]} | {c: [1.0, 2.0] for c in names})
     shard["role"] = ["source", "test"]
     again = shard[:1].assign(role="calibration", cosine=5.0)  # the same profile along the second trajectory
     values, calibration, _ = gather([shard, again], pd.Series(["b", "a"]))
     assert values["cosine"].tolist() == [2, 1] and calibration["cosine"].tolist() == [5]
-    assert list(values) == ["profile_id", *COLUMNS, "role"]
+    assert list(values) == ["profile_id", *VALUE_COLUMNS, "role"]
     for shards, ids in (([shard, shard], ["a", "b"]), ([shard], ["a", "b", "c"]), ([shard], ["a"])):
         with pytest.raises(ValueError, match="exactly once"):
             gather(shards, pd.Series(ids))

@@ -5,14 +5,14 @@ import torch
 from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
-from dvgs.filtering.curves import plan
+from dvgs.filtering.curves import curve_trainings
 from dvgs.gradients import GradientSimilarity
 from dvgs.gradients.natural import natural_gradient
-from dvgs.limits import block_of
+from dvgs.limits import largest_chunk
 from dvgs.training.fit import steps_per_epoch
 from dvgs.training.models import make_autoencoder, make_perturbation_model, reconstruction_loss
 from dvgs.training.stacked import group_size
-from dvgs.valuation.values import plan_shard
+from dvgs.valuation.values import shard_bounds
 from dvgs.workflow import run_time
 from dvgs.workflow.config import check_config
 
@@ -53,7 +53,7 @@ def test_trainings_are_those_of_the_curves(quantiles):
         {name: [0.0, 1.0, 2.0] for name in ("dvgs", "random", "profile_norm", "reconstruction_error")}
     )
     methods["apc"] = [0.0, 1.0, np.nan]
-    points = plan(methods, sorted({0.0, *quantiles}))
+    points = curve_trainings(methods, sorted({0.0, *quantiles}))
     different = {(profiles, *((method, drop, q) if q else ())) for profiles, method, drop, q in points}
     curves = {"quantiles": quantiles, "replicates": 2, "epochs": 3, "batch_size": 100}
     found = run_time.work("trace_curve", make_config(curves=curves), 250, GENES, GB)
@@ -63,8 +63,8 @@ def test_trainings_are_those_of_the_curves(quantiles):
 
 @pytest.mark.parametrize("n, shards", [(720_216, 4), (17_000, 2), (100, 4), (8192 * 7, 3)])
 def test_largest_shard(n, shards):
-    sizes = [np.ptp(plan_shard(n, shard, shards)) for shard in range(shards)]
-    share, block = run_time.largest_share("score_shard", make_config(score={"shards": shards}), n), block_of(n)
+    sizes = [np.ptp(shard_bounds(n, shard, shards)) for shard in range(shards)]
+    share, block = run_time.largest_share("score_shard", make_config(score={"shards": shards}), n), largest_chunk(n)
     assert max(sizes) <= share * n + block and share * n <= max(sizes) + block
 
 

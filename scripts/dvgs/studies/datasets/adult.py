@@ -24,8 +24,8 @@ FILES = {
 }
 ROWS = {"adult.data": 32561, "adult.test": 16281}
 NUMBERS = ["age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week"]
-COLUMNS = ["age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation"]
-COLUMNS += ["relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"]
+FIELDS = ["age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation"]
+FIELDS += ["relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"]
 CLASSES = {"<=50K": 0, ">50K": 1}
 
 
@@ -47,8 +47,8 @@ def _read_rows(path, n_head):
         fields = [field.strip() for field in line.split(",")]
         if fields == [""]:
             continue
-        if len(fields) != len(COLUMNS):
-            problem = f"{len(fields)} fields instead of {len(COLUMNS)}, the file may be cut"
+        if len(fields) != len(FIELDS):
+            problem = f"{len(fields)} fields instead of {len(FIELDS)}, the file may be cut"
             raise InputError(path, f"line {number}", problem, "get it anew")
         fields[-1] = CLASSES.get(fields[-1].removesuffix("."))
         if fields[-1] is None:
@@ -56,7 +56,7 @@ def _read_rows(path, n_head):
         rows.append(fields)
     if len(rows) != ROWS[path.name]:  # cut at the end of a line it would look whole
         raise InputError(path, "rows", f"{len(rows)} instead of {ROWS[path.name]}, the file may be cut", "get it anew")
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=FIELDS)
     for column in NUMBERS:
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(np.float32)
         if wrong := int((~np.isfinite(table[column])).sum()):

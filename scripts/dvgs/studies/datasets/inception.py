@@ -9,7 +9,7 @@ from dvgs.errors import InputError
 from dvgs.progress import Progress, logger
 
 WEIGHTS = "inception_v3_google-0cc3c7bd.pth"  # torchvision's, trained on ImageNet
-BLOCK = 64
+IMAGE_CHUNK = 64
 
 
 def find_inception():
@@ -42,7 +42,7 @@ def embed(model, images, device):
     """Images (n, 3, 32, 32) in [-1, 1], beyond it where they are noisy, as a float32 array (n, 2048)."""
     model, found = model.to(device), []
     progress = Progress("embedding images", len(images))
-    for block in torch.from_numpy(images).split(BLOCK):
+    for block in torch.from_numpy(images).split(IMAGE_CHUNK):
         large = torch.nn.functional.interpolate(block.to(device), size=(299, 299), mode="bilinear", antialias=True)
         found.append(model(large).cpu())
         progress.advance(len(block))
