@@ -5,7 +5,7 @@ import pandas as pd
 
 from dvgs.compendium.profiles import Profiles
 from dvgs.devices import pick_device
-from dvgs.evaluation.drug_targets import compare_drug_targets, read_drug_targets
+from dvgs.evaluation.drug_targets import DrugTargetSettings, compare_drug_targets, read_drug_targets
 from dvgs.io.files import write_csv
 from dvgs.io.h5ad import read_obs
 from dvgs.seeds import derive_seed
@@ -24,9 +24,8 @@ def main(input, output, target, similarity, settings, bootstrap, device, seed):
         obs.iloc[source],
         methods,
         drug_targets,
-        **settings,
-        n_draws=bootstrap,
-        seed=derive_seed(seed, "drug_targets", target),
+        DrugTargetSettings.from_config(bootstrap, **settings),
+        derive_seed(seed, "drug_targets", target),
     )
     write_csv(output.table, table)
 

@@ -1,6 +1,6 @@
 """Value one shard of the profiles: the source along the first trajectory, the others along the second.
 
-Some source profiles are valued along the second, too; their role there is "calibration".
+Some source profiles are valued along the second too; their role there is "calibration".
 """
 
 import shutil
@@ -14,36 +14,36 @@ from dvgs.compendium.splits import calibration_rows, valued_rows
 from dvgs.devices import pick_device
 from dvgs.io.files import write_parquet
 from dvgs.training.models import reconstruction_loss
-from dvgs.valuation.scoring import score
+from dvgs.valuation.scoring import ScoreSettings, score
 from dvgs.valuation.trajectory import Trajectory
-from dvgs.valuation.values import shard_bounds
+from dvgs.valuation.values import Shard
 from dvgs.workflow.job import job
 
 
 def main(input, output, shard, n_shards, precision, device):
     split = pd.read_parquet(input.split)
-    parts = Path(output.values).with_name(f".{shard}.parts")  # a job that was killed finds its finished windows there
+    work = Path(output.values).with_name(f".{shard}.work")  # a job that was killed finds its finished blocks there
     found = []
     profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
     for draw, path in (("first", input.first), ("second", input.second)):
         rows = valued_rows(split, draw)
         if draw == "second":
             rows = np.sort(np.concatenate([rows, calibration_rows(split)]))
-        start, stop = shard_bounds(len(rows), shard, n_shards)
+        own = Shard.of(len(rows), shard, n_shards)
 
         def read(first, last, rows=rows):
             x = profiles.tensor(rows[first:last], "cpu")
             return x, x
 
         with Trajectory(path, device=pick_device(device)) as trajectory:
-            options = {"precision": precision, "total": len(rows), "parts": parts}
-            values = score(trajectory, reconstruction_loss, read, start, stop, **options)
-        who = split.iloc[rows[start:stop]][["profile_id", "role"]].reset_index(drop=True)
+            settings = ScoreSettings(precision=precision)
+            values = score(trajectory, reconstruction_loss, read, own, settings, work / draw)
+        who = split.iloc[rows[own.start : own.stop]][["profile_id", "role"]].reset_index(drop=True)
         if draw == "second":
             who["role"] = who["role"].replace("source", "calibration")
         found.append(pd.concat([who, values], axis=1))
     write_parquet(output.values, pd.concat(found, ignore_index=True))
-    shutil.rmtree(parts, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pandas as pd
 
 from dvgs.compendium.profiles import Profiles
 from dvgs.devices import pick_device
-from dvgs.filtering.curves import trace_curve
+from dvgs.filtering.curves import CurveSettings, trace_curve
 from dvgs.io.files import write_csv
 from dvgs.seeds import derive_seed, generator
 from dvgs.workflow.job import job
@@ -15,24 +15,15 @@ def main(input, output, target, similarity, methods, quantiles, replicates, trai
     device = pick_device(device)
     values = pd.read_parquet(input.values)
     profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
-    source, *judges = (np.flatnonzero(values["role"] == role) for role in ("source", "validation", "test"))
-    x = [profiles.for_training(source, device), *(profiles.tensor(rows, device) for rows in judges)]
+    source, *others = (np.flatnonzero(values["role"] == role) for role in ("source", "validation", "test"))
+    sets = profiles.for_training(source, device), *(profiles.tensor(rows, device) for rows in others)
     table = pd.read_parquet(input.baselines).assign(dvgs=values[similarity])[methods]
     table = table[(values["role"] == "source").to_numpy()].reset_index(drop=True)
-    curves = []
+    settings, curves = CurveSettings.from_config(quantiles, **training), []
     for replicate in replicates:
         draw = ("curve", target, replicate)
-        table["random"] = generator(seed, *draw, "random").random(len(table))  # lots are drawn anew in every replicate
-        curve = trace_curve(
-            *x,
-            table,
-            quantiles=quantiles,
-            replicate=replicate,
-            model=model,
-            **training,
-            seed=derive_seed(seed, *draw),
-        )
-        curves.append(curve)
+        table["random"] = generator(seed, *draw, "random").random(len(table))  # other random values in every replicate
+        curves.append(trace_curve(sets, table, settings, model, replicate, derive_seed(seed, *draw)))
     write_csv(output.curves, pd.concat(curves, ignore_index=True))
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from dvgs.devices import pick_device
-from dvgs.filtering.curves import trace_study
+from dvgs.filtering.curves import CurveSettings, trace_study
 from dvgs.io.files import write_csv
 from dvgs.methods import random
 from dvgs.studies.experiment import make_task, seed_of
@@ -20,7 +20,7 @@ def main(input, output, wildcards, methods, model, curves, seed, device):
     columns = [pd.read_parquet(path)["value"] for path in input.values]
     values = pd.DataFrame(dict(zip(methods, columns, strict=True)))
     values["random"] = random.value(task)  # the control, whatever else was asked for
-    curve = trace_study(task, test, values, **curves)
+    curve = trace_study(task, test, values, CurveSettings.from_config(**curves))
     write_csv(output.curves, curve.assign(replicate=int(wildcards.replicate)))
 
 

@@ -9,7 +9,7 @@ from dvgs.compendium.splits import calibration_rows, target_rows
 from dvgs.devices import pick_device
 from dvgs.seeds import derive_seed
 from dvgs.training.models import make_autoencoder, reconstruction_loss
-from dvgs.valuation.trajectory import record_trajectory
+from dvgs.valuation.trajectory import TrajectorySettings, record_trajectory
 from dvgs.workflow.job import job
 
 
@@ -22,8 +22,9 @@ def main(input, output, target, model, trajectory, device, seed):
     for draw, path in paths.items():
         x = profiles.tensor(target_rows(split, draw), device)
         draw_seed = derive_seed(seed, "trajectory", target, draw)
+        settings = TrajectorySettings.from_config(draw_seed, **trajectory)
         network = make_autoencoder(x.shape[1], **model, seed=draw_seed).to(device)
-        record_trajectory(path, network, reconstruction_loss, x, x, **trajectory, pilot=(pilot, pilot), seed=draw_seed)
+        record_trajectory(path, network, reconstruction_loss, (x, x), settings, (pilot, pilot))
     for draw, path in paths.items():
         path.replace(output[draw])
 

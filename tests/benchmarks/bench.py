@@ -38,9 +38,11 @@ from dvgs.training.models import (
     make_conv_autoencoder,
     reconstruction_loss,
 )
+from dvgs.training.schedule import Schedule
 from dvgs.training.stacked import fit_together, group_size, predict_together
-from dvgs.valuation.scoring import CHUNK_BYTES, score
-from dvgs.valuation.trajectory import Trajectory, record_trajectory
+from dvgs.valuation.scoring import CHUNK_BYTES, ScoreSettings, score
+from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
+from dvgs.valuation.values import Shard
 
 REPEATS = 7
 FEW = 16  # trainings one by one, where more would take minutes; their seconds are multiplied
@@ -326,7 +328,9 @@ def bench_precision(device):
         def run(name):
             with Trajectory(path, device=device) as trajectory:
                 read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
-                values[name] = score(trajectory, reconstruction_loss, read, 0, len(x), precision=name)["cosine"]
+                values[name] = score(
+                    trajectory, reconstruction_loss, read, Shard.of(len(x)), ScoreSettings(precision=name)
+                )["cosine"]
 
         taken = dict(zip(precisions, seconds([partial(run, name) for name in precisions], device, 3), strict=True))
         profiles = {name: profile_of(partial(run, name), device) for name in precisions}
@@ -371,7 +375,7 @@ def bench_scaling(device):
         def run(n, n_steps):
             with Trajectory(path, device=device) as trajectory:
                 trajectory.n_rows = n_steps
-                score(trajectory, reconstruction_loss, read, 0, n)
+                score(trajectory, reconstruction_loss, read, Shard.of(n))
 
         peaks = []
         for n in sizes:
@@ -393,8 +397,9 @@ def bench_scaling(device):
 def record(folder, device, target, n_steps):
     path, target = folder / "trajectory.h5", target.to(device)
     model = make_autoencoder(978, (256, 256), 64, seed=1).to(device)
-    options = {"epochs": n_steps, "batch_size": len(target), "learning_rate": 1e-3, "seed": 1}
-    record_trajectory(path, model, reconstruction_loss, target, target, **options)
+    schedule = Schedule(epochs=n_steps, batch_size=len(target), learning_rate=1e-3)
+    settings = TrajectorySettings(schedule=schedule, seed=1)
+    record_trajectory(path, model, reconstruction_loss, (target, target), settings)
     return path
 
 
@@ -411,15 +416,15 @@ def bench_together(device):
         size = group_size(make(seed=0), batch_size, device)
         n = max(size, 4)
         few = min(n, FEW)
-        options = {"steps": 40 if size > 1 else 4, "batch_size": batch_size, "learning_rate": 1e-3}
+        schedule = Schedule(steps=40 if size > 1 else 4, batch_size=batch_size, learning_rate=1e-3)
 
-        def one_by_one(make=make, x=x, y=y, loss=loss, few=few, options=options):
+        def one_by_one(make=make, x=x, y=y, loss=loss, few=few, schedule=schedule):
             for seed in range(few):
-                fit(make(seed=seed).to(x.device), loss, x, y, **options, seed=seed)
+                fit(make(seed=seed).to(x.device), loss, (x, y), schedule, seed)
 
-        def together(make=make, x=x, y=y, loss=loss, n=n, options=options):
+        def together(make=make, x=x, y=y, loss=loss, n=n, schedule=schedule):
             rows = [torch.arange(len(x))] * n
-            fit_together([make(seed=s).to(x.device) for s in range(n)], loss, x, y, rows, **options, seeds=range(n))
+            fit_together([make(seed=s).to(x.device) for s in range(n)], loss, (x, y), rows, schedule, range(n))
 
         alone, stacked = seconds([one_by_one, together], device, 5 if device.type == "cpu" else 2)
         alone *= n / few
@@ -440,16 +445,16 @@ def bench_shapley(device):
     x, y = torch.randn(1000, 108, device=device), torch.from_numpy(rng.integers(0, 2, 1000)).to(device)
     target = torch.randn(400, 108, device=device)
     coalitions = [[torch.from_numpy(rng.permutation(1000)[:size]) for _ in range(k)] for size in sizes]
-    options = {"steps": steps, "batch_size": 1000, "learning_rate": 1e-4}
+    schedule = Schedule(steps=steps, batch_size=1000, learning_rate=1e-4)
 
     def one_by_one():
         for own in coalitions:
             for rows in own[:few]:
-                predict(fit(copy.deepcopy(start), cross_entropy, x, y, **options, seed=1, rows=rows), target)
+                predict(fit(copy.deepcopy(start), cross_entropy, (x, y), schedule, 1, rows), target)
 
     def together():
         for own in coalitions:
-            predict_together(start, cross_entropy, x, y, own, target, **options, seeds=[1] * k)
+            predict_together(start, target, cross_entropy, (x, y), own, schedule, [1] * k)
 
     widths = [(108, 100), (100, 100), (100, 2)]
     weights = [torch.randn(k, *width, device=device) for width in widths]
@@ -495,7 +500,13 @@ def bench_published_run(device):
                 trajectory.n_rows = round(n_steps * share_of_steps)
                 started = time.perf_counter()
                 read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
-                values = score(trajectory, reconstruction_loss, read, 0, round(n * share), precision=precision)
+                values = score(
+                    trajectory,
+                    reconstruction_loss,
+                    read,
+                    Shard.of(round(n * share)),
+                    ScoreSettings(precision=precision),
+                )
                 return time.perf_counter() - started, values["cosine"].to_numpy()
 
         rows = np.arange(0, n, n // 200)[:200]

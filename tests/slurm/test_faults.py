@@ -123,7 +123,7 @@ def test_preempted_shard_is_queued_again_and_goes_on_from_its_last_block(trained
     job = ids["rule_score_shard_wildcards_general_1"]
     (second,) = (process for process in held if job_of(process) == job)
     resume(held)
-    wait_for(lambda: list((trained / RESULTS / "shards/.1.parts").glob("8192-*.parquet")))
+    wait_for(lambda: list((trained / RESULTS / "shards/.1.work/first").glob("8192.pt")))
     second.suspend()
     ask("scontrol", "requeue", job)
     start_now(job)

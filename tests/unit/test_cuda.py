@@ -17,9 +17,11 @@ from dvgs.gradients.natural import natural_gradient
 from dvgs.training import cuda_graphs as capture
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 from dvgs.training.stacked import fit_together, predict_together
 from dvgs.valuation import scoring
-from dvgs.valuation.trajectory import Trajectory, record_trajectory
+from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
+from dvgs.valuation.values import Shard
 from unit.gradients.test_layers import LAYERS, LOSSES, check, networks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
@@ -135,14 +137,14 @@ def test_any_number_of_shards_gives_the_same_bytes(tmp_path, profiles, monkeypat
     )  # so few that 20,000 profiles go in chunks of four times as many
     x, path = torch.from_numpy(profiles), tmp_path / "trajectory.h5"
     target, model = x[:200].cuda(), make_autoencoder(100, (64,), 16, seed=1).cuda()
-    options = {"epochs": 5, "batch_size": 200, "learning_rate": 1e-3, "seed": 1}
-    record_trajectory(path, model, reconstruction_loss, target, target, **options)
+    settings = TrajectorySettings(schedule=Schedule(epochs=5, batch_size=200, learning_rate=1e-3), seed=1)
+    record_trajectory(path, model, reconstruction_loss, (target, target), settings)
     found = []
     with Trajectory(path, device="cuda") as trajectory:
         for n_shards in (1, 3):
-            parts = [scoring.shard_bounds(len(x), shard, n_shards) for shard in range(n_shards)]
+            shards = [Shard.of(len(x), shard, n_shards) for shard in range(n_shards)]
             read = lambda start, stop: (x[start:stop],) * 2  # noqa: E731
-            tables = [scoring.score(trajectory, reconstruction_loss, read, *part, total=len(x)) for part in parts]
+            tables = [scoring.score(trajectory, reconstruction_loss, read, shard) for shard in shards]
             found.append(pd.concat(tables, ignore_index=True))
     assert found[0].equals(found[1])
 
@@ -169,13 +171,13 @@ def test_stacked_training_is_replayed_to_what_fit_gives(rng, labelled, batch_siz
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: replayed.append(1) or real(self))
     models = [make_classifier() for _ in range(4)]
     rows = [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 200, 200)]
-    options = {"steps": 30, "batch_size": batch_size, "learning_rate": 1e-2}
+    schedule = Schedule(steps=30, batch_size=batch_size, learning_rate=1e-2)
     alone = [
-        fit(copy.deepcopy(model), cross_entropy, *labelled, **options, seed=seed, rows=own)
+        fit(copy.deepcopy(model), cross_entropy, labelled, schedule, seed, own)
         for model, seed, own in zip(models, seeds, rows, strict=True)
     ]
     assert not replayed
-    fit_together(models, cross_entropy, *labelled, rows, **options, seeds=seeds)
+    fit_together(models, cross_entropy, labelled, rows, schedule, seeds)
     assert len(replayed) == 27
     for model, other in zip(models, alone, strict=True):
         for a, b in zip(model.parameters(), other.parameters(), strict=True):
@@ -185,10 +187,10 @@ def test_stacked_training_is_replayed_to_what_fit_gives(rng, labelled, batch_siz
 def test_predictions_of_copies_trained_together(rng, labelled):
     x, y = labelled
     model, rows = make_classifier(), [torch.from_numpy(rng.choice(300, n, replace=False)) for n in (200, 200, 200)]
-    options = {"steps": 20, "batch_size": 300, "learning_rate": 1e-2}
-    found = predict_together(model, cross_entropy, x, y, rows, x[:50], **options, seeds=[1] * 3)
+    schedule = Schedule(steps=20, batch_size=300, learning_rate=1e-2)
+    found = predict_together(model, x[:50], cross_entropy, (x, y), rows, schedule, [1] * 3)
     for prediction, own in zip(found, rows, strict=True):
-        alone = fit(copy.deepcopy(model), cross_entropy, x, y, **options, seed=1, rows=own).eval()
+        alone = fit(copy.deepcopy(model), cross_entropy, (x, y), schedule, 1, own).eval()
         assert torch.allclose(prediction, alone(x[:50]), rtol=1e-6, atol=1e-8)
 
 
@@ -217,11 +219,11 @@ def test_a_training_that_waits_is_not_captured_nor_is_the_next(labelled, monkeyp
 
     before = make_classifier()
     models = [copy.deepcopy(before) for _ in range(3)]
-    options = {"steps": 20, "batch_size": 300, "learning_rate": 1e-2, "seeds": [1] * 3}
-    fit_together(models, waiting, *labelled, [torch.arange(300)] * 3, **options)
+    schedule, seeds = Schedule(steps=20, batch_size=300, learning_rate=1e-2), [1] * 3
+    fit_together(models, waiting, labelled, [torch.arange(300)] * 3, schedule, seeds)
     others, replayed, real = [copy.deepcopy(before) for _ in range(3)], [], torch.cuda.CUDAGraph.replay
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: replayed.append(1) or real(self))
-    fit_together(others, cross_entropy, *labelled, [torch.arange(300)] * 3, **options)
+    fit_together(others, cross_entropy, labelled, [torch.arange(300)] * 3, schedule, seeds)
     assert not replayed
     for a, b in zip(models[1].parameters(), others[1].parameters(), strict=True):
         assert torch.allclose(a, b, rtol=1e-6, atol=1e-8)

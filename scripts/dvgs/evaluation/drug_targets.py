@@ -8,6 +8,10 @@ replicate start from the same weights. Compared are the same compounds everywher
 enough profiles, and which share a drug target with another of them.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -26,8 +30,9 @@ from dvgs.filtering.curves import keep_mask
 from dvgs.io.tables import MISSING, doses_in_micromolar, read_table
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed, generator
-from dvgs.training.fit import fit, steps_per_epoch
+from dvgs.training.fit import Training
 from dvgs.training.models import make_perturbation_model, reconstruction_loss
+from dvgs.training.schedule import Schedule
 
 ALL = "all"  # in the column of replicates: their mean
 LIMITS = ("", "_low", "_high")
@@ -90,77 +95,88 @@ def _standardised(column):
     return (column - column.mean()) / (spread if spread > 0 else 1)
 
 
+@dataclass(frozen=True)
+class DrugTargetSettings:
+    """What is compared, and by which network.
+
+    methods: names of columns of values. quantiles: shares of the profiles to drop, lowest values first; 0 is always
+    added. min_profiles: that every training must have of a compound. embedding, hidden: widths of the network.
+    schedule: of one training on all profiles; all take as many steps. n_draws: bootstrap resamples and permutations.
+    """
+
+    methods: list[str]
+    quantiles: list[float]
+    replicates: int
+    min_profiles: int
+    embedding: int
+    hidden: list[int]
+    schedule: Schedule
+    n_draws: int
+
+    @classmethod
+    def from_config(cls, n_draws: int, **settings: Any) -> "DrugTargetSettings":
+        schedule, others = Schedule.split(settings)
+        return cls(**others, schedule=schedule, n_draws=n_draws)
+
+
 def compare_drug_targets(
-    load,
-    obs,
-    values,
-    drug_targets,
-    *,
-    methods,
-    quantiles,
-    replicates,
-    min_profiles,
-    embedding,
-    hidden,
-    epochs,
-    batch_size,
-    learning_rate,
-    n_draws,
-    seed,
-):
+    load: Callable[[np.ndarray], torch.Tensor],
+    obs: pd.DataFrame,
+    values: pd.DataFrame,
+    drug_targets: pd.DataFrame,
+    settings: DrugTargetSettings,
+    seed: int,
+) -> pd.DataFrame:
     """Pairs of compounds that share a drug target against pairs that share none, by method, quantile and replicate.
 
     load(rows): the profiles of some rows of obs, (n, genes) float32 on the device to train on, as `fit` takes them.
     obs: siginfo, indexed by profile id. values: DataFrame by profile id, in any order, a column a method ("random" is
-    drawn here, anew in every replicate); profiles without a value by some method take no part. drug_targets: from
-    read_drug_targets. quantiles: shares of the profiles to drop, lowest values first; 0 is always added. min_profiles:
-    that every training must have of a compound. n_draws: bootstrap resamples and permutations.
+    drawn here, again in every replicate); profiles without a value by some method take no part. drug_targets: from
+    read_drug_targets.
 
     Returns a DataFrame of PAIR_COLUMNS: means of cosine similarity and their difference, AUROC, and by how much the
     difference exceeds that without dropping (`change`) and after dropping as many at random (`gain`; 0 for the same
-    training, NaN where random is no method); with 95 % intervals (see pairs: other compounds, the same
+    training, NaN where random is no method); with 95 % intervals (see compound_pairs: other compounds, the same
     drug targets). Rows of replicate "all" are means over replicates, in whose intervals replicates are resampled as
     well. p is one-sided, for the difference. Where nothing can be compared, one row says so in `reason`.
     Raises InputError if a profile has no row among the values, or an id has two.
     """
-    methods = list(dict.fromkeys(methods))
+    methods = list(dict.fromkeys(settings.methods))
     conditions, perturbagens = encode_conditions(obs)
     values = _join(values, conditions.index, [name for name in methods if name != "random"])
     valued = values.notna().all(axis=1)
     if not valued.all():
         logger.info("%d of %d profiles take no part, without a value by every method", (~valued).sum(), len(values))
     conditions, values = conditions[valued], values[valued]
-    masks = kept_by_method(values, methods, sorted({0.0, *quantiles}), replicates, seed)
-    positions = _compared(conditions["perturbagen"].to_numpy(int), perturbagens, masks, min_profiles, drug_targets)
+    masks = kept_by_method(values, methods, sorted({0.0, *settings.quantiles}), settings.replicates, seed)
+    least = settings.min_profiles
+    positions = _compared(conditions["perturbagen"].to_numpy(int), perturbagens, masks, least, drug_targets)
     shares = share_label(perturbagens[positions], drug_targets)
-    n_pairs = int(shares.sum()) // 2
-    n_random = len(shares) * (len(shares) - 1) // 2 - n_pairs
-    sizes = {"n_compounds": len(shares), "n_pairs": n_pairs, "n_random_pairs": n_random}
-    if not n_pairs or not n_random:
-        kind = "that share a drug target" if not n_pairs else "that share none"
-        reason = f"no pair of compounds {kind}, with {min_profiles} profiles or more of each left in every training"
+    sizes = _count_pairs(shares)
+    if not sizes["n_pairs"] or not sizes["n_random_pairs"]:
+        kind = "that share a drug target" if not sizes["n_pairs"] else "that share none"
+        reason = f"no pair of compounds {kind}, with {least} profiles or more of each left in every training"
         logger.info("nothing to compare: %s", reason)
         return pd.DataFrame([sizes | {"n_profiles": len(values), "reason": reason}], columns=PAIR_COLUMNS)
     logger.info("%d compounds, %d pairs that share a drug target, %d that share none", *sizes.values())
 
-    steps = epochs * steps_per_epoch(len(values), batch_size)
     x = load(obs.index.get_indexer(conditions.index))
-    shape = len(perturbagens), int(conditions["cell"].max()) + 1, x.shape[1], embedding, hidden
-    training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    counts = draw_counts(len(shares), n_draws, generator(seed, "bootstrap"))
-    exchanges = draw_exchanges(len(shares), n_draws, generator(seed, "permutation"))
+    counts = draw_counts(len(shares), settings.n_draws, generator(seed, "bootstrap"))
+    exchanges = draw_exchanges(len(shares), settings.n_draws, generator(seed, "permutation"))
     trained = {
         key: contrast(cosine_of_pairs(embeddings[positions]), shares, counts, exchanges)
-        for key, embeddings in _train(masks, conditions, x, shape, seed, **training)
+        for key, embeddings in _train(masks, conditions, x, len(perturbagens), settings, seed)
     }
     found = {point: trained[point[2], mask.tobytes()] for point, mask in masks.items()}
-    picks = _pick_replicates(replicates, n_draws, generator(seed, "replicates"))
+    n_profiles = {point: int(mask.sum()) for point, mask in masks.items()}
+    picks = _pick_replicates(settings.replicates, settings.n_draws, generator(seed, "replicates"))
     for method, quantile, _ in [point for point in masks if point[2] == 0]:
-        found[method, quantile, ALL] = _mean([found[method, quantile, r] for r in range(replicates)], picks)
-        masks[method, quantile, ALL] = masks[method, quantile, 0]  # as many profiles in every replicate
+        found[method, quantile, ALL] = _mean([found[method, quantile, r] for r in range(settings.replicates)], picks)
+        n_profiles[method, quantile, ALL] = n_profiles[method, quantile, 0]  # the same in every replicate
+    steps = settings.schedule.n_steps(len(values))
     table = [
         {"method": method, "quantile": quantile, "replicate": replicate, "steps": steps}
-        | {"n_profiles": int(masks[method, quantile, replicate].sum())}
+        | {"n_profiles": n_profiles[method, quantile, replicate]}
         | sizes
         | _row(numbers, change=found[method, 0.0, replicate], gain=found.get(("random", quantile, replicate)))
         for (method, quantile, replicate), numbers in found.items()
@@ -168,17 +184,24 @@ def compare_drug_targets(
     return pd.DataFrame(table, columns=PAIR_COLUMNS)
 
 
-def _train(masks, conditions, x, shape, seed, *, steps, **training):
+def _count_pairs(shares):
+    n, n_pairs = len(shares), int(shares.sum()) // 2
+    return {"n_compounds": n, "n_pairs": n_pairs, "n_random_pairs": n * (n - 1) // 2 - n_pairs}
+
+
+def _train(masks, conditions, x, n_perturbagens, settings, seed):
     """Yield (replicate, bytes of the mask) and the embeddings of all perturbagens, each different training once."""
     keys = list(dict.fromkeys((replicate, mask.tobytes()) for (*_, replicate), mask in masks.items()))
     given = torch.from_numpy(conditions.to_numpy()).to(x.device)
-    progress = Progress("drug targets, steps", steps * len(keys))
+    shape = n_perturbagens, int(conditions["cell"].max()) + 1, x.shape[1], settings.embedding, settings.hidden
+    schedule = settings.schedule.with_steps(settings.schedule.n_steps(len(conditions)))
+    progress = Progress("drug targets, steps", schedule.steps * len(keys))
     for replicate, mask in keys:
         draw = derive_seed(seed, "training", replicate)
         model = make_perturbation_model(*shape, draw).to(x.device)
-        options = training | {"rows": torch.from_numpy(np.flatnonzero(np.frombuffer(mask, bool))), "seed": draw}
-        options |= {"steps": steps, "before_step": lambda step, loss: progress.advance()}
-        fit(model, reconstruction_loss, given, x, **options)
+        rows = torch.from_numpy(np.flatnonzero(np.frombuffer(mask, bool)))
+        training = Training(model, reconstruction_loss, schedule, draw)
+        training.run((given, x), rows, before_step=lambda step, loss: progress.advance())
         yield (replicate, mask), model.perturbagen.weight.detach().cpu().numpy()
 
 
@@ -196,9 +219,9 @@ def kept_by_method(values, methods, quantiles, replicates, seed):
     """Which profiles each training takes: {(method, quantile, replicate): mask (n,)}."""
     masks = {}
     for replicate in range(replicates):
-        lots = generator(seed, "random", replicate).random(len(values))
+        drawn = generator(seed, "random", replicate).random(len(values))
         for method in methods:
-            value = lots if method == "random" else values[method].to_numpy()
+            value = drawn if method == "random" else values[method].to_numpy()
             for quantile in quantiles if len(values) else ():
                 masks[method, quantile, replicate] = keep_mask(value, "low", quantile)
     return masks

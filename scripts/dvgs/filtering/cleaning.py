@@ -6,24 +6,18 @@ import torch
 from dvgs.filtering.cutoff import diverged
 from dvgs.limits import LAID_OUT
 from dvgs.progress import logger
-from dvgs.training.fit import fit, steps_per_epoch
+from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 
 FEWEST = 4  # of fewer, UMAP can make nothing
 
 
 def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
     """The final autoencoder, trained on the cleaned profiles, scaled, (n, genes), as `fit` takes them."""
-    return fit(
-        make_autoencoder(x.shape[1], hidden, latent, seed).to(x.device),
-        reconstruction_loss,
-        x,
-        x,
-        steps=epochs * steps_per_epoch(len(x), batch_size),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
+    model = make_autoencoder(x.shape[1], hidden, latent, seed).to(x.device)
+    schedule = Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    return fit(model, reconstruction_loss, (x, x), schedule, seed)
 
 
 @torch.no_grad()

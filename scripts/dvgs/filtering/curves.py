@@ -2,16 +2,21 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
-from dvgs.training.fit import r2, steps_per_epoch
+from dvgs.training.fit import Loss, Samples, r2
 from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 from dvgs.training.stacked import fit_together, group_size
 
 CURVE_COLUMNS = ["profiles", "method", "drop", "quantile", "replicate", "n_train", "steps", "r2", "r2_validation"]
@@ -19,24 +24,38 @@ DROPS = ("low", "high")
 STUDY_CURVE_COLUMNS = ["method", "drop", "quantile", "with_target", "n_train", "steps", "score"]
 
 
-def keep_mask(value, drop, quantile):
+def keep_mask(value: np.ndarray, drop: str, quantile: float) -> np.ndarray:
     """Which profiles stay: value >= quantile(q) when the low are dropped, <= quantile(1 - q) when the high are."""
     if drop == "low":
         return value >= np.quantile(value, quantile)
     return value <= np.quantile(value, 1 - quantile)
 
 
-def n_steps(budget, epochs, batch_size, n_train, n_all):
-    """Steps of one training: as many as all profiles would take ("equal_steps"), or whole epochs of what is left.
+@dataclass(frozen=True)
+class CurveSettings:
+    """How filter curves are traced.
 
-    The published curves train for fixed epochs, so a model on 5 % of the profiles gets a twentieth of the steps, and
-    part of what looks like worse data is a shorter training.
+    quantiles: shares to drop. schedule: of one training, in epochs. budget: "equal_steps" gives every training as many
+    steps as all profiles would take, "fixed_epochs" whole epochs of what is left. The published curves train for fixed
+    epochs, so a model on 5 % of the profiles gets a twentieth of the steps, and part of what looks like worse data is a
+    shorter training.
     """
-    n = n_all if budget == "equal_steps" else n_train
-    return epochs * steps_per_epoch(n, batch_size)
+
+    quantiles: list[float]
+    schedule: Schedule
+    budget: str = "equal_steps"
+
+    @classmethod
+    def from_config(cls, quantiles: list[float], **settings: Any) -> "CurveSettings":
+        schedule, others = Schedule.split(settings)
+        return cls(quantiles, schedule, **others)
+
+    def n_steps(self, n_train: int, n_all: int) -> int:
+        """Steps of a training on n_train of n_all profiles."""
+        return self.schedule.n_steps(n_all if self.budget == "equal_steps" else n_train)
 
 
-def curve_trainings(methods, quantiles):
+def curve_trainings(methods: pd.DataFrame, quantiles: list[float]) -> list[tuple[str, str, str, float]]:
     """The trainings of one curve replicate: (profiles, method, drop, quantile).
 
     Without an APC in the comparison, all profiles take part; methods that have no value for some (APC) are compared,
@@ -56,44 +75,37 @@ def curve_trainings(methods, quantiles):
 
 
 def trace_curve(
-    x,
-    x_validation,
-    x_test,
-    methods,
-    *,
-    quantiles,
-    replicate,
-    model,
-    budget,
-    epochs,
-    batch_size,
-    learning_rate,
-    seed,
-):
+    sets: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    methods: pd.DataFrame,
+    settings: CurveSettings,
+    model: dict[str, Any],
+    replicate: int,
+    seed: int,
+) -> pd.DataFrame:
     """R² on the test set after training on what each method keeps, one curve replicate.
 
-    x: the source, (n, genes) tensor. methods: DataFrame of values, one column a method, n rows, NaN where a method has
-    none. model: dict `hidden, latent`. All trainings of a replicate start from the same weights and, where they keep
-    equally many, see their profiles in the same order; so methods differ in what they keep alone.
+    sets: source, validation and test, (n, genes) each. methods: values of the source, one column a method, n rows, NaN
+    where a method has none. model: dict `hidden, latent`. All trainings of a replicate start from the same weights and,
+    where they keep equally many, see their profiles in the same order; so methods differ only in what they keep.
     Returns a DataFrame of CURVE_COLUMNS.
     """
+    x, x_validation, x_test = sets
     known = methods.notna().all(axis=1).to_numpy()
     trainings, rows = Trainings(), []
-    for profiles, method, drop, quantile in curve_trainings(methods, quantiles):
+    for profiles, method, drop, quantile in curve_trainings(methods, settings.quantiles):
         candidates = known if profiles == "with_apc" else np.ones(len(x), bool)
         mask = candidates.copy()
         mask[candidates] = keep_mask(methods[method].to_numpy()[candidates], drop, quantile)
         n_train = int(mask.sum())
-        steps = n_steps(budget, epochs, batch_size, n_train, int(candidates.sum()))
+        steps = settings.n_steps(n_train, int(candidates.sum()))
         rows.append(((profiles, method, drop, quantile, replicate, n_train, steps), trainings.add(steps, mask)))
 
     def make():
         return make_autoencoder(x.shape[1], **model, seed=seed).to(x.device)
 
-    options = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     trained = {
         key: (r2(network, x_test), r2(network, x_validation))
-        for key, network in trainings.run(make, reconstruction_loss, x, x, **options)
+        for key, network in trainings.run(make, reconstruction_loss, (x, x), settings.schedule, seed)
     }
     return pd.DataFrame([(*row, *trained[key]) for row, key in rows], columns=CURVE_COLUMNS)
 
@@ -102,30 +114,26 @@ class Trainings:
     """The different trainings of filter curves: what they keep of the samples, and their steps."""
 
     def __init__(self):
-        self._masks = {}
+        self._masks: dict[tuple[int, bytes], np.ndarray] = {}
 
-    def add(self, steps, mask):
+    def add(self, steps: int, mask: np.ndarray) -> tuple[int, bytes]:
         """Take in a training and return its key; nothing dropped is the same training for every method."""
         key = steps, hashlib.sha256(mask).digest()
         self._masks[key] = mask
         return key
 
-    def run(self, make, loss, x, y, *, batch_size, learning_rate, seed):
-        """Yield (key, model) of every training, several of them trained together where that is faster."""
+    def run(
+        self, make: Callable[[], nn.Module], loss: Loss, samples: Samples, schedule: Schedule, seed: int
+    ) -> Iterator[tuple[tuple[int, bytes], nn.Module]]:
+        """Yield (key, model) of every training, several of them trained together where that is faster.
+
+        make(): the model from which all start. schedule: its batches and learning rate; the steps are those of a key.
+        """
         progress = Progress("filter curves, models", len(self._masks))
-        for group in self._alike(batch_size, group_size(make(), batch_size, x.device)):
-            models = fit_together(
-                [make() for _ in group],
-                loss,
-                x,
-                y,
-                [np.flatnonzero(self._masks[key]) for key in group],
-                steps=group[0][0],
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                seeds=[seed] * len(group),
-            )
-            yield from zip(group, models, strict=True)
+        for group in self._alike(schedule.batch_size, group_size(make(), schedule.batch_size, samples[0].device)):
+            rows = [np.flatnonzero(self._masks[key]) for key in group]
+            models, own = [make() for _ in group], schedule.with_steps(group[0][0])
+            yield from zip(group, fit_together(models, loss, samples, rows, own, [seed] * len(group)), strict=True)
             progress.advance(len(group))
 
     def _alike(self, batch_size, size):
@@ -136,26 +144,25 @@ class Trainings:
         return [keys[i : i + size] for keys in alike.values() for i in range(0, len(keys), size)]
 
 
-def trace_study(task, test, methods, *, quantiles, budget, epochs, batch_size, learning_rate):
+def trace_study(task: Any, test: Samples, methods: pd.DataFrame, settings: CurveSettings) -> pd.DataFrame:
     """The score on the test set after training on what is left of the source, one replicate.
 
-    test: pair (x, y) as the task's target. methods: DataFrame of values, a column a method; samples without a value
-    count as middling. Every training is there without and with the target (`with_target`), for who has a clean target
-    may train on it as well; the method "target" is the target alone, whatever the share. All trainings start from the
-    same weights and, where they keep equally many, see their samples in the same order, so methods differ in what they
-    keep alone. Returns a DataFrame of STUDY_CURVE_COLUMNS.
+    task: a methods.task.Task. test: pair (x, y) as the task's target. methods: values, a column a method; samples
+    without a value count as middling. Every training is there without and with the target (`with_target`): who has a
+    clean target may train on it as well. The method "target" is the target alone, whatever the share. All trainings
+    start from the same weights and, where they keep equally many, see their samples in the same order, so methods
+    differ only in what they keep. Returns a DataFrame of STUDY_CURVE_COLUMNS.
     """
     values = {method: methods[method].fillna(methods[method].median()).to_numpy() for method in methods}
     trainings, rows = Trainings(), []
-    for which in product([*values, "target"], DROPS, sorted({0.0, *quantiles}), (False, True)):
+    for which in product([*values, "target"], DROPS, sorted({0.0, *settings.quantiles}), (False, True)):
         method, drop, quantile, with_target = which
         mask = np.zeros(task.n, bool) if method == "target" else keep_mask(values[method], drop, quantile)
         mask = np.append(mask, np.full(len(task.target[0]), with_target or method == "target"))
         n_train = int(mask.sum())
-        steps = n_steps(budget, epochs, batch_size, n_train, task.n)
+        steps = settings.n_steps(n_train, task.n)
         rows.append(((*which, n_train, steps), trainings.add(steps, mask)))
-    x, y = (torch.cat(parts) for parts in zip(task.source, task.target, strict=True))
-    options = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": derive_seed(task.seed, "curve")}
-    trained = trainings.run(task.start, task.loss, x, y, **options)
+    x, y = (torch.cat(both) for both in zip(task.source, task.target, strict=True))
+    trained = trainings.run(task.start, task.loss, (x, y), settings.schedule, derive_seed(task.seed, "curve"))
     scores = {key: task.score(model, *test) for key, model in trained}
     return pd.DataFrame([(*row, scores[key]) for row, key in rows], columns=STUDY_CURVE_COLUMNS)

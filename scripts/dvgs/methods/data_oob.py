@@ -13,7 +13,6 @@ from sklearn.ensemble import RandomForestClassifier
 from dvgs.errors import InputError
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
-from dvgs.training.checkpoints import Kept
 
 TREE_CHUNK = 50  # trees from one word of progress to the next
 
@@ -22,13 +21,13 @@ def value(task, *, trees=800):
     if not task.n_classes:
         raise InputError("data_oob", "y", "the task has no classes", "leave data_oob out")
     x, y = task.source[0].flatten(1).cpu().numpy(), task.source[1].cpu().numpy()
-    kept = Kept(task, "data_oob", {"trees": trees})
-    state = kept.load() or {"done": 0, "counts": torch.zeros(2, task.n, dtype=torch.float64)}
+    checkpoint = task.checkpoint("data_oob", trees)
+    state = checkpoint.load() or {"done": 0, "counts": torch.zeros(2, task.n, dtype=torch.float64)}
     hits, unseen = counts = state["counts"].numpy()
     draws = np.random.RandomState(derive_seed(task.seed, "forest") % 2**32)
     draws.randint(np.iinfo(np.int32).max, size=state["done"])  # each tree takes one
     progress = Progress("Data-OOB, trees", trees - state["done"])
-    for first in range(state["done"], trees, TREE_CHUNK):  # the same trees as in one piece
+    for first in range(state["done"], trees, TREE_CHUNK):  # the same trees as at once
         n = min(TREE_CHUNK, trees - first)
         forest = RandomForestClassifier(n, random_state=draws, n_jobs=torch.get_num_threads()).fit(x, y)
         for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
@@ -37,6 +36,7 @@ def value(task, *, trees=800):
             if out.any():
                 hits[out] += forest.classes_[tree.predict(x[out]).astype(int)] == y[out]
                 unseen += out
-        kept.save({"done": first + n, "counts": torch.from_numpy(counts)})
+        if checkpoint.due():
+            checkpoint.save({"done": first + n, "counts": torch.from_numpy(counts)})
         progress.advance(n)
     return np.divide(hits, unseen, out=np.full(task.n, np.nan), where=unseen > 0)

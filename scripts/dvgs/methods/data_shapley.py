@@ -16,6 +16,8 @@ Several permutations go through their positions side by side, so that coalitions
 which are counted is decided in their order, so that this changes nothing.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -24,7 +26,7 @@ from scipy.stats import rankdata
 from dvgs.methods.utility import at_once, check_hours, utilities
 from dvgs.progress import Progress, logger
 from dvgs.seeds import generator
-from dvgs.training.checkpoints import Kept
+from dvgs.training.schedule import Schedule
 
 WINDOW = 5  # correlations that the stopping rule averages
 
@@ -34,19 +36,18 @@ def value(
 ):
     """DataFrame `value, se`. size: permutations side by side, by default what the machine likes."""
     size = size or at_once(task, max(task.n // 2, 1))
-    training = {"steps": steps, "batch_size": task.n, "learning_rate": learning_rate}
-    settings = training | {"tolerance": tolerance, "patience": patience, "size": size}
-    kept = Kept(task, "data_shapley", settings)
-    state = kept.load() or {"done": torch.empty(0, task.n, dtype=torch.float64), "round": None}
+    schedule = Schedule(steps=steps, batch_size=task.n, learning_rate=learning_rate)
+    checkpoint = task.checkpoint("data_shapley", schedule, tolerance, patience, size)
+    state = checkpoint.load() or {"done": torch.empty(0, task.n, dtype=torch.float64), "round": None}
     contributions = state["done"][:most].numpy()
     left = max(min(least, most) - len(contributions), 0) * task.n
     half = max(task.n // 2, 1)  # of the samples are in a coalition in the mean
-    check_hours(task, "data_shapley", left, steps=steps, batch_size=half, together=size)
+    check_hours(task, "data_shapley", left, replace(schedule, batch_size=half), size)
     if most > least:
         logger.info("data_shapley: up to %.2g times as long if values settle late", most / least)
     x, y = task.target
     nothing = task.score(task.start(), x, y)
-    everything = utilities(task, [np.arange(task.n)], **training)[0]
+    everything = utilities(task, [np.arange(task.n)], schedule)[0]
     progress = Progress("Data Shapley, trainings at most", (most - len(contributions)) * task.n)
     while (count := n_needed(contributions, least, converged)) is None and len(contributions) < most:
         first = len(contributions)
@@ -56,11 +57,12 @@ def value(
         walk = _Walk(permutations, nothing, begun)
         while walk.active:
             coalitions = walk.coalitions()
-            walk.go(utilities(task, coalitions, **training), everything, tolerance, patience)
+            walk.go(utilities(task, coalitions, schedule), everything, tolerance, patience)
             ended = len(coalitions) - len(walk.active)
             progress.skip(ended * (task.n - len(coalitions[0])))
             progress.advance(len(coalitions))
-            kept.save({"done": torch.from_numpy(contributions), "round": walk.state()})
+            if checkpoint.due():
+                checkpoint.save({"done": torch.from_numpy(contributions), "round": walk.state()})
         contributions, state["round"] = np.concatenate([contributions, walk.contributions]), None
     counted = contributions[:count]
     logger.info("Data Shapley: %d permutations", len(counted))

@@ -24,8 +24,8 @@ from dvgs.devices import seeded
 from dvgs.methods.utility import check_hours
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
-from dvgs.training.checkpoints import Kept
 from dvgs.training.fit import fit, make_optimizer, predict
+from dvgs.training.schedule import Schedule
 
 WINDOW = 20  # of the moving average
 EXPLORED, PENALTY = 0.9, 1e3
@@ -47,11 +47,11 @@ class Estimator(nn.Module):
 
 
 def value(task, *, outer=2000, inner=100, outer_batch=2000, batch_size=256, learning_rate=1e-2, inner_rate=1e-3):
-    training = {"steps": inner, "batch_size": batch_size, "learning_rate": inner_rate}
-    kept = Kept(task, "dvrl", training | {"outer": outer, "outer_batch": outer_batch, "rate": learning_rate})
-    state = kept.load()
-    check_hours(task, "dvrl", outer - (state["next"] if state else 0), steps=inner, batch_size=batch_size)
-    samples, marginals = _describe(task, training)
+    schedule = Schedule(steps=inner, batch_size=batch_size, learning_rate=inner_rate)
+    checkpoint = task.checkpoint("dvrl", schedule, outer, outer_batch, learning_rate)
+    state = checkpoint.load()
+    check_hours(task, "dvrl", outer - (state["next"] if state else 0), schedule)
+    samples, marginals = _describe(task, schedule)
     with seeded(derive_seed(task.seed, "estimator")):
         estimator = Estimator(samples.shape[1], marginals.shape[1]).to(task.device)
     optimizer = make_optimizer(estimator, learning_rate)
@@ -60,39 +60,40 @@ def value(task, *, outer=2000, inner=100, outer_batch=2000, batch_size=256, lear
         optimizer.load_state_dict(state["optimizer"])
         first, baseline = state["next"], state["baseline"]
     else:
-        first, baseline = 0, _reward(task, torch.arange(task.n), training, "baseline")
+        first, baseline = 0, _reward(task, torch.arange(task.n), schedule, "baseline")
     progress = Progress("DVRL, outer iterations", outer - first)
     for iteration in range(first, outer):
         draw = torch.Generator().manual_seed(derive_seed(task.seed, "dvrl", iteration))
         batch = torch.randperm(task.n, generator=draw)[:outer_batch]
         p = estimator(samples[batch], marginals[batch]).clamp(1e-6, 1 - 1e-6)
         chosen = torch.rand(len(batch), generator=draw) < p.detach().cpu()
-        score = _reward(task, batch[chosen], training, iteration)
+        score = _reward(task, batch[chosen], schedule, iteration)
         log_likelihood = torch.where(chosen.to(task.device), p, 1 - p).log().sum()
         penalty = PENALTY * (F.relu(p.mean() - EXPLORED) + F.relu(1 - EXPLORED - p.mean()))
         optimizer.zero_grad()
         (penalty - (score - baseline) * log_likelihood).backward()
         optimizer.step()
         baseline += (score - baseline) / WINDOW
-        networks = {"estimator": estimator.state_dict(), "optimizer": optimizer.state_dict()}
-        kept.save({"next": iteration + 1, "baseline": baseline, **networks})
+        if checkpoint.due():
+            networks = {"estimator": estimator.state_dict(), "optimizer": optimizer.state_dict()}
+            checkpoint.save({"next": iteration + 1, "baseline": baseline, **networks})
         progress.advance()
     with torch.no_grad():
         return estimator(samples, marginals).double().cpu().numpy()
 
 
-def _reward(task, rows, training, name):
+def _reward(task, rows, schedule, name):
     """The score of a predictor trained on these rows; of an untrained one where there are none."""
     model = task.start()
     if len(rows):
-        fit(model, task.loss, *task.source, **training, seed=derive_seed(task.seed, "dvrl", "fit", name), rows=rows)
+        fit(model, task.loss, task.source, schedule, derive_seed(task.seed, "dvrl", "fit", name), rows)
     return task.score(model, *task.target)
 
 
-def _describe(task, training):
+def _describe(task, schedule):
     """What the estimator sees of the source: x and one-hot y, and m."""
     x, y = task.source
-    model = fit(task.start(), task.loss, *task.target, **training, seed=derive_seed(task.seed, "dvrl", "target"))
+    model = fit(task.start(), task.loss, task.target, schedule, derive_seed(task.seed, "dvrl", "target"))
     if not task.n_classes:
         return x.flatten(1), task.loss(predict(model, x), y)[:, None]
     classes = F.one_hot(y, task.n_classes).to(x.dtype)

@@ -7,13 +7,14 @@ loss as well, and for autoencoders it follows the norm of x. The models are in e
 """
 
 from dvgs.training.fit import predict
+from dvgs.training.schedule import Schedule
 
 
 def value(task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=False):
     """class_balance: whether the classes of the target count alike in the training, as they do for DVGS."""
-    training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    schedule = Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     (x, y), loss = task.source, 0
     for restart in range(restarts):
-        model = task.train_on_target(**training, restart=restart, class_balance=class_balance)
+        model = task.train_on_target(schedule, restart, class_balance)
         loss = loss + task.loss(predict(model, x), y).double()
     return -(loss / restarts).cpu().numpy()

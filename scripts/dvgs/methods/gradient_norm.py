@@ -11,10 +11,11 @@ import torch
 from dvgs.gradients.engine import similarity
 from dvgs.progress import Progress
 from dvgs.training.fit import PREDICTION_CHUNK
+from dvgs.training.schedule import Schedule
 
 
 def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):
-    model = task.train_on_target(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    model = task.train_on_target(Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate))
     anything = [torch.zeros_like(p) for p in model.parameters()]
     progress, norms = Progress("gradient norms, samples", task.n), []
     for x, y in zip(*(part.split(PREDICTION_CHUNK) for part in task.source), strict=True):

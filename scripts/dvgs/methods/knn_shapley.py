@@ -13,7 +13,6 @@ import torch
 
 from dvgs.errors import InputError
 from dvgs.progress import Progress
-from dvgs.training.checkpoints import Kept
 
 TARGET_CHUNK = 128  # target samples at a time
 
@@ -25,17 +24,18 @@ def value(task, *, k=5):
     (x, y), n = task.source, task.n
     position = torch.arange(1, n + 1, device=x.device, dtype=torch.float64)
     weight = position.clamp(max=k) / (k * position)
-    kept, n_target = Kept(task, "knn_shapley", {"k": k}), len(task.target[0])
-    state = kept.load() or {"done": 0, "total": torch.zeros(n, dtype=torch.float64)}
+    checkpoint, n_target = task.checkpoint("knn_shapley", k), len(task.target[0])
+    state = checkpoint.load() or {"done": 0, "total": torch.zeros(n, dtype=torch.float64)}
     total = state["total"].to(x.device)
     progress = Progress("KNN-Shapley, samples of the target", n_target - state["done"])
     for first in range(state["done"], n_target, TARGET_CHUNK):
-        block, classes = (part[first : first + TARGET_CHUNK] for part in task.target)
-        order = torch.cdist(block.flatten(1), x.flatten(1)).argsort(dim=1, stable=True)
+        chunk, classes = (part[first : first + TARGET_CHUNK] for part in task.target)
+        order = torch.cdist(chunk.flatten(1), x.flatten(1)).argsort(dim=1, stable=True)
         hit = (y[order] == classes[:, None]).double()
         steps = torch.cat([(hit[:, :-1] - hit[:, 1:]) * weight[:-1], hit[:, -1:] * weight[-1]], dim=1)
         shapley = steps.flip(1).cumsum(1).flip(1)
         total += torch.zeros_like(shapley).scatter_(1, order, shapley).sum(0)
-        kept.save({"done": first + len(block), "total": total})
-        progress.advance(len(block))
+        if checkpoint.due():
+            checkpoint.save({"done": first + len(chunk), "total": total})
+        progress.advance(len(chunk))
     return (total / n_target).cpu().numpy()

@@ -12,23 +12,24 @@ import numpy as np
 
 from dvgs.methods.utility import at_once, check_hours, utilities
 from dvgs.progress import Progress
-from dvgs.training.checkpoints import Kept
-from dvgs.training.fit import steps_per_epoch
+from dvgs.training.schedule import Schedule, steps_per_epoch
 
 
 def value(task, *, epochs=200, batch_size=250, learning_rate=1e-4):
-    length = {"steps": epochs * steps_per_epoch(task.n, batch_size), "batch_size": batch_size}
-    training = length | {"learning_rate": learning_rate}
+    schedule = Schedule(
+        steps=epochs * steps_per_epoch(task.n, batch_size), batch_size=batch_size, learning_rate=learning_rate
+    )
     everyone = np.arange(task.n)
     size = at_once(task, batch_size)
-    kept = Kept(task, "leave_one_out", training)
-    without = list((kept.load() or {"without": []})["without"])
-    check_hours(task, "leave_one_out", task.n + 1 - len(without), **length, together=size)
-    whole = utilities(task, [everyone], **training)[0]
+    checkpoint = task.checkpoint("leave_one_out", schedule)
+    without = list((checkpoint.load() or {"without": []})["without"])
+    check_hours(task, "leave_one_out", task.n + 1 - len(without), schedule, size)
+    whole = utilities(task, [everyone], schedule)[0]
     progress = Progress("leave-one-out, trainings", task.n - len(without))
     while len(without) < task.n:
         left_out = everyone[len(without) : len(without) + size]
-        without += utilities(task, [np.delete(everyone, i) for i in left_out], **training)
-        kept.save({"without": without})
+        without += utilities(task, [np.delete(everyone, i) for i in left_out], schedule)
+        if checkpoint.due():
+            checkpoint.save({"without": without})
         progress.advance(len(left_out))
     return whole - np.array(without)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ from dvgs.errors import InputError
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed, generator
 from dvgs.statistics import share_below
-from dvgs.training.checkpoints import Kept, digest
-from dvgs.training.fit import explained, fit, make_optimizer, predict, steps_per_epoch
+from dvgs.training.checkpoints import Checkpoint, digest
+from dvgs.training.fit import Samples, Training, explained, predict
 from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
+
+TARGET_SCHEDULE = Schedule(epochs=100, batch_size=500, learning_rate=1e-3)  # of DVGS, and of its rivals
 
 
 @dataclass
@@ -91,34 +95,40 @@ class Task:
         sums = (part.square().sum(0) for part in (residual, about_mean, about_first))
         return explained(*sums).mean().item()
 
-    def train_on_target(self, epochs=100, batch_size=500, learning_rate=1e-3, restart=0, class_balance=False):
+    def train_on_target(
+        self, schedule: Schedule = TARGET_SCHEDULE, restart: int = 0, class_balance: bool = False
+    ) -> nn.Module:
         """A model trained on the target alone, as for DVGS; in evaluation mode."""
         x, y = self.target
         if class_balance and self.n_classes:
             y = balanced(y, self.n_classes)
-        steps = epochs * steps_per_epoch(len(x), batch_size)
-        training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
         own = [restart] if restart else []  # the first from the start of all other trainings
-        seed = derive_seed(self.seed, "target", *own)
-        return self._fit(f"target-{restart}", self.start(*own), self.loss, x, y, **training, seed=seed)
+        training = Training(self.start(*own), self.loss, schedule, derive_seed(self.seed, "target", *own))
+        return self._run(f"target-{restart}", training, (x, y), schedule)
 
-    def _fit(self, name, model, loss, x, y, *, learning_rate, **training):
+    def _run(self, name: str, training: Training, samples: Samples, schedule: Schedule) -> nn.Module:
         """The model, trained with progress and in evaluation mode; a killed training goes on where it was."""
-        kept = Kept(self, name, (training, learning_rate, digest(y)))
-        optimizer, state = make_optimizer(model, learning_rate), kept.load()
-        if state:
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-        start = state["step"] if state else 0
-        progress = Progress("training on the target, steps", training["steps"] - start)
+        x, y = samples
+        checkpoint = self.checkpoint(name, schedule, digest(y))
+        if state := checkpoint.load():
+            training.load_state_dict(state)
+        progress = Progress("training on the target, steps", schedule.n_steps(len(x)) - training.step)
 
         def before_step(step, _):
-            if kept.due():
-                kept.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()})
+            if checkpoint.due():
+                checkpoint.save(training.state_dict())
             progress.advance()
 
-        training |= {"learning_rate": learning_rate, "optimizer": optimizer, "start": start}
-        return fit(model, loss, x, y, **training, before_step=before_step).eval()
+        return training.run(samples, before_step=before_step).eval()
+
+    def checkpoint(self, name: str, *settings: Any) -> Checkpoint:
+        """Where a computation with this task stands: of these data and settings, this device and version of torch."""
+        if not self.work:
+            return Checkpoint(None, "")
+        start = self.start()
+        made_by = settings, self.seed, self.device.type, torch.__version__
+        key = digest(repr(start), *made_by, *start.state_dict().values(), *self.source, *self.target)
+        return Checkpoint(Path(self.work) / f"{name}.pt", key)
 
     # What the baselines of a compendium ask for (see evidence.Evidence).
     def blocks(self):
@@ -137,8 +147,9 @@ class Task:
             return self.train_on_target()
         x = self.target[0].flatten(1)
         model = make_autoencoder(x.shape[1], [100], 32, derive_seed(self.seed, "autoencoder")).to(self.device)
-        training = {"steps": 300, "batch_size": 500, "learning_rate": 1e-3, "seed": self.seed}
-        return self._fit("autoencoder", model, reconstruction_loss, x, x, **training)
+        schedule = Schedule(steps=300, batch_size=500, learning_rate=1e-3)
+        training = Training(model, reconstruction_loss, schedule, self.seed)
+        return self._run("autoencoder", training, (x, x), schedule)
 
 
 def _within(y, n_classes):

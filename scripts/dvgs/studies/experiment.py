@@ -16,6 +16,7 @@ from dvgs.statistics import share_below
 from dvgs.studies.corruption import add_noise, corrupt_labels
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_classifier, make_conv_autoencoder, make_image_classifier
+from dvgs.training.schedule import Schedule
 
 DROPOUT = 0.5  # of the classifiers, as published
 
@@ -118,7 +119,8 @@ def value_task(task, method, settings):
     """
     value = row_of(method).load()
     x, y = task.source
-    fit(task.start(), task.loss, x[:2], y[:2], steps=1, batch_size=2, learning_rate=1e-3, seed=0)  # torch warms up
+    once = Schedule(steps=1, batch_size=2, learning_rate=1e-3)
+    fit(task.start(), task.loss, (x[:2], y[:2]), once, seed=0)  # torch warms up
     if task.source[0].is_cuda:
         torch.cuda.synchronize()
     started = time.perf_counter()

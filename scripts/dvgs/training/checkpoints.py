@@ -1,8 +1,9 @@
-"""What a long valuation has so far, kept in a file, so that after a kill it goes on from there."""
+"""What a long computation has so far, kept in a file, so that it goes on from there after a kill."""
 
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,42 +12,41 @@ from dvgs.io.files import written_whole
 SECONDS = 10  # from one writing to the next
 
 
-class Kept:
-    """The state of one valuation, a dict of numbers, tensors and dicts of these.
+class Checkpoint:
+    """The state of one computation in a file: a dict of numbers, text, tensors and lists and dicts of these.
 
-    task: a Task; without its folder nothing is kept. method, settings: what else the state is a state of; one of other
-    data or settings, of another kind of device or version of torch is not taken up. The folder is for the caller to
-    remove in the end.
+    path: the file, or None, and nothing is kept. key: the digest of all that the state follows from; a state of another
+    key is not taken up. Whoever has the result removes the file.
     """
 
-    def __init__(self, task, method, settings):
-        self._path = task.work and Path(task.work) / f"{method}.pt"
+    def __init__(self, path: Path | None, key: str):
+        self._path, self._key = path, key
         self._last = time.monotonic()
-        if self._path:
-            start = task.start()
-            made_by = settings, task.seed, task.device.type, torch.__version__
-            self._key = digest(repr(start), *made_by, *start.state_dict().values(), *task.source, *task.target)
 
-    def load(self):
-        """The state, or None."""
+    def load(self) -> dict[str, Any] | None:
+        """The state, with tensors on the CPU, or None."""
         if not self._path or not self._path.exists():
             return None
         kept = torch.load(self._path, weights_only=True, map_location="cpu")
         return kept["state"] if kept["key"] == self._key else None
 
-    def due(self):
-        """Whether there is a file to write to, and that was not done just now."""
-        return self._path and time.monotonic() - self._last >= SECONDS
-
-    def save(self, state):
-        """Write the state to the file if that is due."""
-        if self.due():
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state, whole or not at all."""
+        if self._path:
             with written_whole(self._path) as partial:
                 torch.save({"key": self._key, "state": state}, partial)
             self._last = time.monotonic()
 
+    def due(self) -> bool:
+        """Whether there is a file to write to, and the last writing is some seconds ago."""
+        return self._path is not None and time.monotonic() - self._last >= SECONDS
 
-def digest(*things):
+    def remove(self) -> None:
+        if self._path:
+            self._path.unlink(missing_ok=True)
+
+
+def digest(*things: Any) -> str:
     """A hex string that tells inputs apart: tensors by their numbers, all else by what it prints."""
     found = hashlib.blake2b(digest_size=16)
     for thing in things:

@@ -10,44 +10,54 @@ from dvgs.devices import fork_random, seed_device
 from dvgs.limits import MOST_PRODUCTS
 from dvgs.seeds import derive_seed
 from dvgs.training.cuda_graphs import CapturedStep
-from dvgs.training.fit import PREDICTION_CHUNK, batches, fit, make_optimizer, predict
+from dvgs.training.fit import PREDICTION_CHUNK, Loss, Samples, batches, fit, make_optimizer, predict
 from dvgs.training.mish import Mish
 from dvgs.training.models import Autoencoder
+from dvgs.training.schedule import Schedule
 
 ELEMENTWISE = {nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Tanh}
 ELEMENTWISE |= {nn.Mish, Mish}
 
 
-def fit_together(models, loss, x, y, rows, *, steps, batch_size, learning_rate, seeds):
-    """Train each model on its own rows of x and y as `fit` would, the same up to rounding.
+def fit_together(
+    models: list[nn.Module], loss: Loss, samples: Samples, rows: list, schedule: Schedule, seeds: list[int]
+) -> list[nn.Module]:
+    """Train each model on its own rows of the samples as `fit` would, the same up to rounding.
 
-    models: modules on x's device that differ in nothing but their parameters; they are trained in place. x, y: tensors
-    shared by all, as for `fit`. loss(prediction, y): one loss per sample. rows: per model the samples it is
-    trained on, integers, a tensor on the CPU or an array; for all models equally many, or batch_size and more.
-    seeds: per model an int, which shuffles its epochs.
+    models: modules on the samples' device that differ in nothing except their parameters; they are trained in place.
+    samples: x and y, tensors shared by all, as for `fit`. loss(prediction, y): one loss per sample. rows: per model the
+    samples it is trained on, integers, a tensor on the CPU or an array; for all models equally many, or a batch and
+    more. schedule: in steps, where models have different numbers of rows. seeds: per model an int, which shuffles its
+    epochs.
     Models of more than Linear layers, activations, dropout and norms of a sample are trained one by one, by `fit`.
     Returns models. Raises ValueError if models, rows and seeds are not equally many or batches would not be equally
     long, RuntimeError if shapes differ.
     """
-    training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    rows = _equally_long(models, rows, seeds, batch_size)
-    train = _fit_stacked if _can_stack(models, x) else _fit_alone
-    train(models, loss, x, y, rows, seeds, **training)
+    rows = _equally_long(models, rows, seeds, schedule.batch_size)
+    train = _fit_stacked if _can_stack(models, samples[0]) else _fit_alone
+    train(models, loss, samples, rows, schedule, seeds)
     return models
 
 
-def predict_together(model, loss, x, y, rows, inputs, *, steps, batch_size, learning_rate, seeds):
+def predict_together(
+    model: nn.Module,
+    inputs: torch.Tensor,
+    loss: Loss,
+    samples: Samples,
+    rows: list,
+    schedule: Schedule,
+    seeds: list[int],
+) -> list[torch.Tensor]:
     """What copies of one model, each trained on its own rows as by fit_together, say of inputs (m, ...) in evaluation.
 
     model: stays as it is. Other arguments as for fit_together. Returns a list with a tensor (m, ...) for each of rows.
     """
-    training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     models = [model] * len(rows)
-    rows = _equally_long(models, rows, seeds, batch_size)
-    if _can_stack(models, x):
-        return list(_predict_stacked(_train(models, loss, x, y, rows, seeds, **training), inputs, len(models)))
+    rows = _equally_long(models, rows, seeds, schedule.batch_size)
+    if _can_stack(models, samples[0]):
+        return list(_predict_stacked(_train(models, loss, samples, rows, schedule, seeds), inputs, len(models)))
     copies = [copy.deepcopy(model) for _ in rows]
-    _fit_alone(copies, loss, x, y, rows, seeds, **training)
+    _fit_alone(copies, loss, samples, rows, schedule, seeds)
     return [predict(trained, inputs) for trained in copies]
 
 
@@ -65,58 +75,74 @@ def _can_stack(models, x):
     return len(models) > 1 and x.ndim == 2 and all(_is_plain(model) for model in models)
 
 
-def _fit_alone(models, loss, x, y, rows, seeds, **training):
+def _fit_alone(models, loss, samples, rows, schedule, seeds):
     for model, own, seed in zip(models, rows, seeds, strict=True):
-        fit(model, loss, x, y, **training, seed=seed, rows=own)
+        fit(model, loss, samples, schedule, seed, own)
 
 
-def _fit_stacked(models, loss, x, y, rows, seeds, **training):
-    stacked = _train(models, loss, x, y, rows, seeds, **training)
+def _fit_stacked(models, loss, samples, rows, schedule, seeds):
+    stacked = _train(models, loss, samples, rows, schedule, seeds)
     for trained, layers in zip(stacked, zip(*map(_layers, models), strict=True), strict=True):
         if isinstance(trained, _Linears):
             trained.copy_to(layers)
 
 
-def _train(models, loss, x, y, rows, seeds, *, steps, batch_size, learning_rate):
+def _train(models, loss, samples, rows, schedule, seeds):
     """The stack of models, trained; they stay as they are."""
     stacked = nn.Sequential(*map(_stack, zip(*map(_layers, models), strict=True)))
-    optimizer = make_optimizer(stacked, learning_rate)
-    keys = [(len(own), seed) for own, seed in zip(rows, seeds, strict=True)]
-    different, which = _distinct(keys)  # models of one key share their order, which is drawn once
-    orders = [batches(n, batch_size, seed) for n, seed in different]
-    which = torch.tensor(which, device=x.device)
-    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(x.device)
-
-    def draw():
-        positions = torch.stack([next(order) for order in orders]).to(x.device)
-        drawn = padded.gather(1, positions[which])
-        return x[drawn], None if y is x else y[drawn]
+    optimizer = make_optimizer(stacked, schedule.learning_rate)
+    draws = _Draws(samples, rows, schedule.batch_size, seeds)
 
     def update():
         optimizer.zero_grad()
         # The sum of the models' mean losses gives each its own gradient.
-        (loss(stacked(batch).flatten(0, 1), target.flatten(0, 1)).sum() / batch.shape[1]).backward()
-        if x.device.type == "cuda":
+        (loss(stacked(draws.x).flatten(0, 1), draws.y.flatten(0, 1)).sum() / draws.x.shape[1]).backward()
+        if draws.x.is_cuda:
             optimizer.param_groups[0]["capturable"] = torch.cuda.is_current_stream_capturing()
         optimizer.step()
 
-    take_step = CapturedStep(update) if x.device.type == "cuda" else update
-    batch, labels = draw()
-    target = batch if y is x else labels
-    with fork_random(x.device):
-        for step in range(steps):
-            if step and any(batch_size < len(own) for own in rows):  # else a batch is everything, in the same order
-                for kept, drawn in zip((batch, labels), draw(), strict=True):
-                    if kept is not None:
-                        kept.copy_(drawn)  # captured launches find it where it was
-            _draw_masks(stacked, seeds, step, batch)
+    take_step = CapturedStep(update) if draws.x.is_cuda else update
+    with fork_random(draws.x.device):
+        for step in range(schedule.n_steps(len(rows[0]))):
+            if step:
+                draws.next()
+            _draw_masks(stacked, seeds, step, draws.x)
             take_step()
     return stacked
 
 
+class _Draws:
+    """The batches of several models: `x` and `y`, (models, batch, ...), which keep their places in memory."""
+
+    def __init__(self, samples, rows, batch_size, seeds):
+        self._samples = x, _ = samples
+        keys = [(len(own), seed) for own, seed in zip(rows, seeds, strict=True)]
+        different, which = _distinct(keys)  # models of one key share their order, which is drawn once
+        self._orders = [batches(n, batch_size, seed) for n, seed in different]
+        self._which = torch.tensor(which, device=x.device)
+        self._rows = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(x.device)
+        self._whole = all(batch_size >= len(own) for own in rows)  # then a batch is everything, in the same order
+        self.x, labels = self._draw()
+        self.y = self.x if labels is None else labels
+
+    def next(self):
+        """Put the next batches where the last ones were: captured launches read them there."""
+        if not self._whole:
+            x, y = self._draw()
+            self.x.copy_(x)
+            if y is not None:
+                self.y.copy_(y)
+
+    def _draw(self):
+        x, y = self._samples
+        positions = torch.stack([next(order) for order in self._orders]).to(x.device)
+        drawn = self._rows.gather(1, positions[self._which])
+        return x[drawn], None if y is x else y[drawn]
+
+
 def _distinct(keys):
     """The different ones of keys, and for every key its place among them."""
-    places = {}
+    places: dict = {}
     which = [places.setdefault(key, len(places)) for key in keys]
     return list(places), which
 
@@ -126,8 +152,8 @@ def _predict_stacked(stacked, inputs, n_models):
     for layer in stacked:
         if isinstance(layer, _Dropouts):
             layer.masks = None
-    blocks = inputs.split(max(1, PREDICTION_CHUNK // n_models))
-    return torch.cat([stacked(block.expand(n_models, *block.shape)) for block in blocks], dim=1)
+    chunks = inputs.split(max(1, PREDICTION_CHUNK // n_models))
+    return torch.cat([stacked(chunk.expand(n_models, *chunk.shape)) for chunk in chunks], dim=1)
 
 
 def _layers(model):

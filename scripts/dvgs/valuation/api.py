@@ -2,44 +2,49 @@
 
 import copy
 import tempfile
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy import sparse
+from torch import nn
 
 from dvgs.columns import VALUE_COLUMNS
 from dvgs.devices import PRECISIONS, fork_random, keep_freed_memory, pick_device
 from dvgs.errors import InputError
 from dvgs.gradients.engine import GradientSimilarity
 from dvgs.seeds import derive_seed
-from dvgs.valuation.scoring import score
-from dvgs.valuation.trajectory import Trajectory, record_trajectory
-from dvgs.valuation.values import convergence
+from dvgs.training.fit import Loss
+from dvgs.training.schedule import Schedule
+from dvgs.valuation.scoring import ScoreSettings, score
+from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
+from dvgs.valuation.values import Shard, convergence
 
 PILOT = 512  # source samples whose ranking decides when training may stop
 
 
 def value(
-    model,
-    loss,
-    source,
-    target,
+    model: nn.Module,
+    loss: Loss,
+    source: tuple,
+    target: tuple,
     *,
-    epochs=100,
-    restarts=1,
-    lr=1e-3,
-    batch_size=None,
-    every=1,
-    seed=0,
-    device="auto",
-    precision="float32",
-    grad_params=None,
-    natural=False,
-    stable=None,
-    work=None,
-):
+    epochs: int = 100,
+    restarts: int = 1,
+    lr: float = 1e-3,
+    batch_size: int | None = None,
+    every: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "float32",
+    grad_params: Sequence[str] | None = None,
+    natural: bool = False,
+    stable: float | None = None,
+    work: Path | str | None = None,
+) -> pd.DataFrame:
     """The value of every source sample for the task that the target defines (DVGS, arXiv 2405.08217).
 
     A copy of the model is trained on the target alone with Adam; a sample's value is the similarity of its gradient to
@@ -51,7 +56,7 @@ def value(
     source, target: pairs (x, y) of tensors or arrays, a row per sample, floating numbers taken as the model's;
         y None means x (an autoencoder).
     epochs: passes over the target.
-    restarts: runs to average over, the first from the model as it is, the others from weights drawn anew.
+    restarts: runs to average over, the first from the model as it is, the others from weights drawn again.
     lr: learning rate.
     batch_size: target samples a step, by default all.
     every: steps from one comparison of gradients to the next.
@@ -72,47 +77,38 @@ def value(
     `attrs["convergence"]` tells how far the ranking depends on the steps (values.convergence).
     Raises InputError, a ValueError, for data that cannot be used.
     """
-    device = pick_device(device)
+    on = pick_device(device)
     counts = {"epochs": epochs, "restarts": restarts, "every": every}
     _check_options(precision, stable, lr, **counts, batch_size=1 if batch_size is None else batch_size)
     keep_freed_memory()
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     source, target = _samples("source", source, dtype), _samples("target", target, dtype)
     _check_together(source, target)
-    model = copy.deepcopy(model).to(device)
-    x, y = (t.to(device) for t in target)
-    with fork_random(device):  # does it fit?
+    model = copy.deepcopy(model).to(on)
+    x, y = (t.to(on) for t in target)
+    with fork_random(on):  # does it fit?
         GradientSimilarity(model, loss, grad_params)(x[:2], y[:2], [None] * len(list(model.parameters())))
+    schedule = Schedule(epochs=epochs, batch_size=len(x) if batch_size is None else batch_size, learning_rate=lr)
+    settings = TrajectorySettings(
+        schedule=schedule,
+        seed=seed,
+        restarts=restarts,
+        every=every,
+        stable=stable,
+        grad_params=grad_params,
+        natural=natural,
+    )
     with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
         path = Path(folder) / "trajectory.h5"
-        record_trajectory(
-            path,
-            model,
-            loss,
-            x,
-            y,
-            epochs=epochs,
-            batch_size=len(x) if batch_size is None else batch_size,
-            learning_rate=lr,
-            seed=seed,
-            restarts=restarts,
-            every=every,
-            stable=stable,
-            pilot=stable and _pilot(source, seed, device),
-            grad_params=grad_params,
-            natural=natural,
-        )
-        with Trajectory(path, model, device) as trajectory:
+        record_trajectory(path, model, loss, (x, y), settings, _pilot(source, seed, on) if stable else None)
+        with Trajectory(path, model, on) as trajectory:
             table = score(
                 trajectory,
                 loss,
                 lambda start, stop: _rows(source, slice(start, stop)),
-                0,
-                len(source[0]),
-                precision=precision,
-                grad_params=grad_params,
-                seed=seed,
-                parts=work and Path(work) / "parts",
+                Shard.of(len(source[0])),
+                ScoreSettings(precision=precision, grad_params=grad_params, seed=seed),
+                work and Path(work) / "scored",
             )
     found = table[list(VALUE_COLUMNS)]
     found.attrs["convergence"] = convergence(table).to_dict("records")

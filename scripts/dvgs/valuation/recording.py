@@ -1,56 +1,46 @@
-"""The file of a trajectory while it is written, and the snapshots from which a killed recording goes on."""
+"""The file of a trajectory while it is written, and the checkpoint from which a killed recording goes on."""
 
 import json
 import math
 import os
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from dvgs.io.files import written_whole
 from dvgs.io.rows import Rows
 from dvgs.progress import logger
+from dvgs.training.checkpoints import Checkpoint
+from dvgs.training.fit import Training
 from dvgs.training.models import Autoencoder
-
-SNAPSHOT_SECONDS = 10  # from one snapshot to the next
 
 
 class Recording:
     """The file of a trajectory while it is written.
 
     Its HDF5 structure is written once; then rows go straight to their places in the file, which a kill cannot
-    spoil. A snapshot of parameters and optimizer beside it, every few seconds, says where to go on: the
+    spoil. A checkpoint of parameters and optimizer beside it, every few seconds, says where to go on: the
     rows after it are written again, with the same numbers.
 
-    key: the digest of all that decides the numbers; a snapshot of another key is not taken up. model: says how many
+    key: the digest of all that decides the numbers; a checkpoint of another key is not taken up. model: says how many
     parameters there are, and of what dtype. max_rows: rows of one restart, unless it ends early. n_pilot: samples
     whose cosines are kept, 0 for none. Attributes: `restart` and `step`, where to go on; `n_rows`, the rows of one
     restart; `loss` and `pilot`, Rows, the latter None without samples.
     """
 
-    def __init__(self, path, key, model, restarts, max_rows, n_pilot):
+    def __init__(self, path: Path | str, key: str, model: nn.Module, restarts: int, max_rows: int, n_pilot: int):
         self._path = Path(path)
         self._partial = self._path.with_name(f".partial.{self._path.name}")
-        self._snapshot = self._path.with_name(f".snapshot.{self._path.name}")
-        self._last = time.monotonic()
-        self._state = self._read_snapshot(key)
-        self._key = key
+        self._checkpoint = Checkpoint(self._path.with_name(f".snapshot.{self._path.name}"), key)
+        self._state = self._checkpoint.load() if self._partial.exists() else None
         if self._state is None:
-            self._snapshot.unlink(missing_ok=True)
-            n = sum(p.numel() for p in model.parameters())
-            dtype = np.float64 if any(p.dtype == torch.float64 for p in model.parameters()) else np.float32
-            shapes = {name: ((restarts * max_rows, n), dtype) for name in ("parameters", "gradients")}
-            shapes |= {"loss": ((restarts * max_rows,), dtype), "n_rows": ((1,), np.int64)}
-            shapes["pilot"] = ((max_rows, n_pilot), np.float32)
-            attributes = {"key": key, "restarts": restarts}
-            if isinstance(model, Autoencoder):
-                attributes["architecture"] = json.dumps(model.architecture)
-            _create(self._partial, shapes, attributes)
+            self._checkpoint.remove()
             self.restart, self.step = 0, 0
+            _create(self._partial, *_layout(key, model, restarts, max_rows, n_pilot))
         else:
             self.restart, self.step = self._state["restart"], self._state["step"]
             logger.info("going on at step %d of restart %d", self.step, self.restart)
@@ -60,49 +50,49 @@ class Recording:
             self.n_rows = max_rows
 
     @property
-    def n_rows(self):
+    def n_rows(self) -> int:
         return int(self._rows["n_rows"].read(0, 1).item())
 
     @n_rows.setter
-    def n_rows(self, n):
+    def n_rows(self, n: int) -> None:
         self._rows["n_rows"].write([0], np.array([[n]]))
 
-    def write(self, row, model, gradients, loss):
+    def write(self, row: int, model: nn.Module, gradients: list[torch.Tensor], loss: float) -> None:
         """Put a step at its row of the file: gradients has a tensor a parameter, loss is a float."""
         self._rows["parameters"].write([row], _numbers(model.parameters())[None])
         self._rows["gradients"].write([row], _numbers(gradients)[None])
         self._rows["loss"].write([row], np.array([[loss]]))
 
-    def snapshot(self, restart, step, model, optimizer):
-        """Keep where the training stands, before the step, unless that was done seconds ago."""
-        if time.monotonic() - self._last < SNAPSHOT_SECONDS:
-            return
-        self._last = time.monotonic()
-        with written_whole(self._snapshot) as partial:
-            state = {"key": self._key, "restart": restart, "step": step, "model": model.state_dict()}
-            torch.save(state | {"optimizer": optimizer.state_dict()}, partial)
+    def keep(self, restart: int, training: Training) -> None:
+        """Keep where a training stands, before the step, unless that was done seconds ago."""
+        if self._checkpoint.due():
+            self._checkpoint.save({"restart": restart, **training.state_dict()})
 
-    def restore(self, model, optimizer):
-        """Put model and optimizer to the snapshot that was found, once; return the step at which to go on."""
+    def resume(self, training: Training) -> None:
+        """Put a training to the state that was found, once."""
         state, self._state = self._state, None
-        if state is None:
-            return 0
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        return state["step"]
+        if state is not None:
+            training.load_state_dict(state)
 
-    def finish(self):
+    def finish(self) -> None:
         """Give the file its name, whole; the snapshot goes."""
         for rows in self._rows.values():
             rows.close()
         os.replace(self._partial, self._path)
-        self._snapshot.unlink(missing_ok=True)
+        self._checkpoint.remove()
 
-    def _read_snapshot(self, key):
-        if not (self._snapshot.exists() and self._partial.exists()):
-            return None
-        state = torch.load(self._snapshot, weights_only=True, map_location="cpu")
-        return state if state["key"] == key else None
+
+def _layout(key, model, restarts, max_rows, n_pilot):
+    """Shapes and dtypes of the datasets by name, and the attributes of the file."""
+    n = sum(p.numel() for p in model.parameters())
+    dtype = np.float64 if any(p.dtype == torch.float64 for p in model.parameters()) else np.float32
+    shapes: dict[str, tuple] = {name: ((restarts * max_rows, n), dtype) for name in ("parameters", "gradients")}
+    shapes |= {"loss": ((restarts * max_rows,), dtype), "n_rows": ((1,), np.int64)}
+    shapes["pilot"] = ((max_rows, n_pilot), np.float32)
+    attributes = {"key": key, "restarts": restarts}
+    if isinstance(model, Autoencoder):
+        attributes["architecture"] = json.dumps(model.architecture)
+    return shapes, attributes
 
 
 def _numbers(tensors):

@@ -4,6 +4,8 @@ v_i = mean over θ of sim(∇L(f_θ(x_i)), ∇L(f_θ(target)))        (arXiv 240
 """
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,14 @@ from dvgs import limits
 from dvgs.columns import EARLY, MEASURES
 from dvgs.devices import fork_random, in_precision, seed_device
 from dvgs.gradients.engine import GradientSimilarity
-from dvgs.io.files import write_parquet
 from dvgs.limits import largest_chunk
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed
-from dvgs.training.checkpoints import digest
+from dvgs.training.checkpoints import Checkpoint, digest
 from dvgs.training.cuda_graphs import Captured
+from dvgs.training.fit import Loss
+from dvgs.valuation.trajectory import Trajectory
+from dvgs.valuation.values import Shard
 
 # Bytes that a chunk's layers take in and give out, of the published autoencoder 2,048 profiles on a CPU and 32,768 on a
 # GPU. On CPUs less or more of it changes speed by a few percent. On a GPU a chunk that fits its L2 cache takes twice as
@@ -27,17 +31,31 @@ from dvgs.training.cuda_graphs import Captured
 CHUNK_BYTES = {"cpu": 40 << 20, "cuda": 640 << 20}
 
 
-def score(
-    trajectory, loss, read, start, stop, *, precision="float32", grad_params=None, seed=0, total=None, parts=None
-):
-    """Values of the profiles [start, stop) along a trajectory, on the device of its model.
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings:
+    """precision: one of devices.PRECISIONS. grad_params: names of the parameters to compare, by default all that are
+    trainable. seed: of the masks of dropout.
+    """
 
-    trajectory: an open Trajectory. loss(prediction, y): one loss per sample. read(start, stop): x and y of those
-    profiles as tensors; y may be x itself. precision: one of devices.PRECISIONS. grad_params: names of the parameters
-    to compare, by default all that are trainable. seed: of the masks of dropout. total: how many profiles all shards
-    have together, by default stop. parts: a folder in which finished windows are kept and, after a kill, found again;
-    whoever saves the result removes it.
-    Memory: one window of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their
+    precision: str = "float32"
+    grad_params: Sequence[str] | None = None
+    seed: int = 0
+
+
+def score(
+    trajectory: Trajectory,
+    loss: Loss,
+    read: Callable[[int, int], tuple[torch.Tensor, torch.Tensor]],
+    shard: Shard,
+    settings: ScoreSettings = ScoreSettings(),
+    work: Path | str | None = None,
+) -> pd.DataFrame:
+    """Values of the profiles of a shard along a trajectory, on the device of its model.
+
+    trajectory: open. loss(prediction, y): one loss per sample. read(start, stop): x and y of those profiles as tensors;
+    y may be x itself. work: a folder in which finished blocks are kept and, after a kill, found again; whoever saves
+    the result removes it.
+    Memory: one block of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their
     number and that of steps.
 
     Returns a DataFrame with a row per profile, float64: MEASURES, the means over all rows of the trajectory;
@@ -45,62 +63,61 @@ def score(
     alternate restarts; the means over the first steps, one column for each of EARLY; and `n_steps`, the steps averaged.
     """
     device = next(trajectory.model.parameters()).device
-    size = _window_size(read, start, stop, device)
-    chunks = _Chunks(trajectory, loss, grad_params, seed, min(size, largest_chunk(total or stop)))
-    progress = Progress("scoring, steps x windows", -(-(stop - start) // size) * len(trajectory))
-    settings = (trajectory.key, device.type, precision, seed, grad_params and sorted(grad_params))
+    size = _block_size(read, shard, device)
+    chunks = _Chunks(trajectory, loss, settings, min(size, largest_chunk(shard.total)))
+    progress = Progress("scoring, steps x blocks", -(-(shard.stop - shard.start) // size) * len(trajectory))
+    names = settings.grad_params and sorted(settings.grad_params)
+    made_by = (trajectory.key, device.type, replace(settings, grad_params=names))
 
-    def score_window(x, y, first):
+    def score_block(x, y, first):
         sums = _Sums(len(x), trajectory, device)
         for row in range(len(trajectory) if len(x) else 0):
             gradient = trajectory.at(row)
-            with in_precision(precision, device):
+            with in_precision(settings.precision, device):
                 sums.add(row, chunks(x, y, gradient, row, first))
             progress.advance()
         return sums.table()
 
-    windows = []
+    blocks = []
     with fork_random(device):
-        for first in range(start, max(stop, start + 1), size):
-            x, y = read(first, min(first + size, stop))
-            part = parts and Path(parts) / f"{first}-{digest(settings, x, y)}.parquet"
-            if part and part.exists():
+        for first in range(shard.start, max(shard.stop, shard.start + 1), size):
+            x, y = read(first, min(first + size, shard.stop))
+            checkpoint = Checkpoint(Path(work) / f"{first}.pt" if work else None, digest(made_by, x, y))
+            if state := checkpoint.load():
                 logger.info("profiles %d to %d have been scored before", first, first + len(x))
-                windows.append(pd.read_parquet(part))
+                blocks.append(pd.DataFrame({name: column.numpy() for name, column in state.items()}))
                 progress.skip(len(trajectory))
                 continue
             on_device = x.to(device)
-            windows.append(score_window(on_device, on_device if y is x else y.to(device), first))
-            if part:
-                write_parquet(part, windows[-1])
-    return pd.concat(windows, ignore_index=True)
+            blocks.append(score_block(on_device, on_device if y is x else y.to(device), first))
+            checkpoint.save({name: torch.from_numpy(blocks[-1][name].to_numpy()) for name in blocks[-1]})
+    return pd.concat(blocks, ignore_index=True)
 
 
 class _Chunks:
-    """The similarities of a window, a chunk at a time; in smaller chunks from then on when memory runs out."""
+    """The similarities of a block, a chunk at a time; in smaller chunks from then on when memory runs out."""
 
-    def __init__(self, trajectory, loss, grad_params, seed, most):
-        self._engine = self._run = GradientSimilarity(trajectory.model, loss, grad_params)
+    def __init__(self, trajectory, loss, settings, most):
+        self._engine = GradientSimilarity(trajectory.model, loss, settings.grad_params)
         self._device = next(trajectory.model.parameters()).device
-        self._seed, self._most = seed, most
-        if self._device.type == "cuda":
-            self._run = Captured(self._engine)
+        self._seed, self._most = settings.seed, most
+        self._run = Captured(self._engine) if self._device.type == "cuda" else self._engine
         self._size = None
 
     def __call__(self, x, y, target_gradient, row, first):
         if self._size is None:
             self._engine.prepare(x, y)
             self._engine(x[:1], y[:1], target_gradient)  # its width in the numbers of this precision
-            chunk = max(1, CHUNK_BYTES[self._device.type] // self._engine.width)
-            self._size = min(self._most, 1 << chunk.bit_length() - 1)
+            most = max(1, CHUNK_BYTES[self._device.type] // self._engine.width)
+            self._size = min(self._most, 1 << most.bit_length() - 1)
         target_squared = self._engine.squared_norm(target_gradient)
         found, start = [], 0
         while start < len(x):
             rows = slice(start, start + self._size)
             seed_device(self._device, derive_seed(self._seed, "masks", row, first + start))
             try:
-                part = x[rows]
-                found.append(self._run(part, part if y is x else y[rows], target_gradient, target_squared))
+                chunk = x[rows]
+                found.append(self._run(chunk, chunk if y is x else y[rows], target_gradient, target_squared))
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error) or self._size == 1:
                     raise
@@ -108,26 +125,26 @@ class _Chunks:
                 self._size //= 2
             else:
                 start = rows.stop
-        return torch.stack([torch.cat([part[name] for part in found]) for name in MEASURES])
+        return torch.stack([torch.cat([chunk[name] for chunk in found]) for name in MEASURES])
 
 
 def _is_out_of_memory(error):
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _window_size(read, start, stop, device):
-    """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where windows do."""
-    if start == stop:
+def _block_size(read, shard, device):
+    """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where blocks do."""
+    if shard.start == shard.stop:
         return limits.LARGEST_CHUNK
-    row = sum(part.numel() * part.element_size() for part in read(start, start + 1))
+    row = sum(tensor.numel() * tensor.element_size() for tensor in read(shard.start, shard.start + 1))
     most, budget = limits.LARGEST_CHUNK, 1 << 28
-    if device.type == "cuda":  # a trajectory is read once a window, so larger ones pay there
+    if device.type == "cuda":  # a trajectory is read once a block, so larger ones pay there
         most, budget = 32 * limits.LARGEST_CHUNK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
     return min(most, 1 << max(1, budget // row).bit_length() - 1)
 
 
 class _Sums:
-    """What is kept of the similarities of a window while the steps go by."""
+    """What is kept of the similarities of a block while the steps go by."""
 
     def __init__(self, n, trajectory, device):
         self._n_rows, self._n = trajectory.n_rows, len(trajectory)
@@ -145,12 +162,12 @@ class _Sums:
         restart, step = divmod(row, self._n_rows)
         if step >= self._rest:
             self._batches[restart, (step - self._rest) // self._length] += measures[0]
-        for total, part in zip(self._early, EARLY.values(), strict=True):
-            if step < self._early_steps(part):
+        for total, divisor in zip(self._early, EARLY.values(), strict=True):
+            if step < self._early_steps(divisor):
                 total += measures[0]
 
-    def _early_steps(self, part):
-        return max(1, self._n_rows // part)
+    def _early_steps(self, divisor):
+        return max(1, self._n_rows // divisor)
 
     def table(self):
         batches = self._batches.cpu().numpy() / self._length
@@ -159,12 +176,12 @@ class _Sums:
         halves = batches.mean(axis=1) if len(batches) > 1 else batches[0]
         table["cosine_even"] = halves[::2].mean(axis=0)
         table["cosine_odd"] = halves[1::2].mean(axis=0) if len(halves) > 1 else np.full(halves.shape[1], np.nan)
-        for (name, part), total in zip(EARLY.items(), self._early.cpu().numpy(), strict=True):
-            table[name] = total / self._early_steps(part) / len(batches)
+        for (name, divisor), total in zip(EARLY.items(), self._early.cpu().numpy(), strict=True):
+            table[name] = total / self._early_steps(divisor) / len(batches)
         return pd.DataFrame(table | {"n_steps": self._n})
 
 
-def standard_error(batches):
+def standard_error(batches: np.ndarray) -> np.ndarray:
     """Standard error of the mean of correlated series, from the means of batches of consecutive steps.
 
     batches: (restarts, batches, n). Neighbouring steps are nearly the same model, so their similarities are no

@@ -6,12 +6,16 @@ A recording that was killed goes on where it was, to the same bytes: see `record
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
 from scipy.stats import spearmanr
+from torch import nn
 
 from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
@@ -20,38 +24,52 @@ from dvgs.gradients.natural import natural_gradient
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed
 from dvgs.training.checkpoints import digest
-from dvgs.training.fit import fit, make_optimizer, steps_per_epoch
+from dvgs.training.fit import Loss, Training
 from dvgs.training.models import Autoencoder
+from dvgs.training.schedule import Schedule
 from dvgs.valuation.recording import Recording
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrajectorySettings:
+    """How a trajectory is recorded.
+
+    schedule: of one training. seed: of batches, dropout and restarts. restarts: trainings, the first from the model as
+    it is, each further one from weights drawn again. every: steps from one row of the file to the next. stable: the
+    rank correlation at which the first training may end before its epochs (see record_trajectory). grad_params: names
+    of the parameters to compare, by default all that are trainable. natural: whether to write the natural gradient of
+    the whole target, zero for parameters that are not compared, in place of the batch's gradient; the training is the
+    same.
+    """
+
+    schedule: Schedule
+    seed: int
+    restarts: int = 1
+    every: int = 1
+    stable: float | None = None
+    grad_params: Sequence[str] | None = None
+    natural: bool = False
+
+    @classmethod
+    def from_config(cls, seed: int, **settings: Any) -> "TrajectorySettings":
+        schedule, others = Schedule.split(settings)
+        return cls(schedule=schedule, seed=seed, **others)
+
+
 def record_trajectory(
-    path,
-    model,
-    loss,
-    x,
-    y,
-    *,
-    epochs,
-    batch_size,
-    learning_rate,
-    seed,
-    restarts=1,
-    every=1,
-    stable=None,
-    pilot=None,
-    grad_params=None,
-    natural=False,
-):
+    path: Path | str,
+    model: nn.Module,
+    loss: Loss,
+    target: tuple[torch.Tensor, torch.Tensor],
+    settings: TrajectorySettings,
+    pilot: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> None:
     """Train a model on the target and write what it went through to an HDF5 file.
 
-    x, y: the target, tensors on the model's device. The similarity is to be taken before each step, so row 0 is the
-    start (arXiv 2405.08217, algorithm 1); of all steps every `every`-th is written. The first run starts from the
-    model as it is, each further restart from weights drawn anew. Frozen parameters and buffers stay as they are. With
-    `stable`, the first run ends before its epochs once training has settled and the ranking of the pilot, a pair
-    of tensors (x, y) from the source, is that stable (is_settled, rank_agreement); further restarts are as long.
-    natural: whether to write the natural gradient of the whole target (natural_gradient), zero for parameters that are
-    not compared, in place of the batch's gradient; the training is the same.
+    target: x and y, tensors on the model's device. The similarity is to be taken before each step, so row 0 is the
+    start (arXiv 2405.08217, algorithm 1). Frozen parameters and buffers stay as they are. With `stable`, the first
+    training ends before its epochs once it has settled and the ranking of the pilot, x and y from the source, is that
+    stable (is_settled, rank_agreement); further restarts are as long.
 
     Datasets: `parameters` and `gradients` (rows, parameters) and the target's `loss` (rows,), restart after restart;
     `n_rows` (1,), int64, the rows of one restart; with `stable`, `pilot` (rows of one restart, n), float32, the cosines
@@ -60,65 +78,87 @@ def record_trajectory(
     from the same inputs before, or begun and killed, is not recorded again. Raises InputError when the loss stops being
     finite.
     """
-    n_steps = epochs * steps_per_epoch(len(x), batch_size)
-    settings = (epochs, batch_size, learning_rate, seed, restarts, every, stable, natural)
-    settings += (grad_params and sorted(grad_params),)
-    modes = [module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]
-    what = (torch.__version__, x.device.type, repr(model), modes, settings)
-    key = digest(what, *model.state_dict().values(), x, y, *(pilot or ()), _first_losses(model, loss, x, y))
+    pilot = pilot if settings.stable else None
+    key = _digest_of_inputs(model, loss, target, settings, pilot)
     if _is_recorded(path, key):
         return
-    recording = Recording(path, key, model, restarts, -(-n_steps // every), len(pilot[0]) if stable else 0)
-    engine = GradientSimilarity(model, loss, grad_params)
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    progress = Progress("training on the target, steps", n_steps * (restarts - recording.restart) - recording.step)
+    recorder = _Recorder(path, key, model, loss, target, settings, pilot)
+    for restart in range(recorder.recording.restart, settings.restarts):
+        recorder.run(restart)
+    recorder.recording.finish()
 
-    for restart in range(recording.restart, restarts):
+
+def _digest_of_inputs(model, loss, target, settings, pilot):
+    modes = [module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]
+    names = settings.grad_params and sorted(settings.grad_params)
+    what = (torch.__version__, target[0].device.type, repr(model), modes, replace(settings, grad_params=names))
+    return digest(what, *model.state_dict().values(), *target, *(pilot or ()), _first_losses(model, loss, *target))
+
+
+class _Recorder:
+    """The trainings of a trajectory, and what is written before each of their steps."""
+
+    def __init__(self, path, key, model, loss, target, settings, pilot):
+        self._model, self._loss, self._target, self._settings, self._pilot = model, loss, target, settings, pilot
+        self._n_steps = settings.schedule.n_steps(len(target[0]))
+        max_rows = -(-self._n_steps // settings.every)
+        self.recording = Recording(path, key, model, settings.restarts, max_rows, len(pilot[0]) if pilot else 0)
+        self._engine = GradientSimilarity(model, loss, settings.grad_params)
+        self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        left = self._n_steps * (settings.restarts - self.recording.restart) - self.recording.step
+        self._progress = Progress("training on the target, steps", left)
+
+    def run(self, restart):
+        """One training, or what is left of it after a kill."""
         if restart > 0:
-            _draw_anew(model, derive_seed(seed, "restart", restart))
-        optimizer = make_optimizer(model, learning_rate)
-        start = recording.restore(model, optimizer)
+            _draw_again(self._model, derive_seed(self._settings.seed, "restart", restart))
+        rows = self.recording.n_rows
+        steps = min(rows * self._settings.every, self._n_steps) if restart > 0 else self._n_steps
+        seed = derive_seed(self._settings.seed, "order", restart)
+        training = Training(self._model, self._loss, self._settings.schedule.with_steps(steps), seed)
+        self.recording.resume(training)
+        training.run(self._target, before_step=lambda step, loss: self._before_step(restart, training, step, loss))
+        if self._settings.stable and restart == 0 and self.recording.n_rows * self._settings.every >= self._n_steps:
+            reached = rank_agreement(self.recording.pilot.read(0, self.recording.n_rows))
+            words = "after all %d steps the ranking is stable to %.4f, not %g"
+            logger.warning(words, self._n_steps, reached, self._settings.stable)
 
-        def before_step(step, batch_loss, restart=restart, optimizer=optimizer):
-            progress.advance()
-            for buffer, value in buffers:
-                buffer.copy_(value)
-            if step % every:
-                return False
-            row, value = step // every, batch_loss.item()
-            if not math.isfinite(value):
-                problem = f"the target's loss is {value} at step {step}"
-                raise InputError("trajectory", "learning_rate", problem, "lower it or scale the data")
-            found = natural_gradient(engine, x, y, batch_size) if natural else {p: p.grad for p in model.parameters()}
-            gradients = [torch.zeros_like(p) if found.get(p) is None else found[p] for p in model.parameters()]
-            recording.write(restart * recording.n_rows + row, model, gradients, value)
-            if stable and restart == 0:
-                recording.pilot.write([row], engine(*pilot, gradients)["cosine"].cpu()[None])
-                settled = _is_checkpoint(row + 1) and is_settled(recording.loss.read(0, row + 1))
-                if settled and rank_agreement(recording.pilot.read(0, row + 1)) >= stable:
-                    logger.info("after %d of %d steps the ranking is stable to %g", step + 1, n_steps, stable)
-                    recording.n_rows = row + 1
-                    return True
-            recording.snapshot(restart, step, model, optimizer)
+    def _before_step(self, restart, training, step, batch_loss):
+        """Write the row of a step; true where training may end."""
+        self._progress.advance()
+        for buffer, value in self._buffers:
+            buffer.copy_(value)
+        if step % self._settings.every:
             return False
+        row, value = step // self._settings.every, batch_loss.item()
+        if not math.isfinite(value):
+            problem = f"the target's loss is {value} at step {step}"
+            raise InputError("trajectory", "learning_rate", problem, "lower it or scale the data")
+        gradients = self._gradients()
+        self.recording.write(restart * self.recording.n_rows + row, self._model, gradients, value)
+        if self._settings.stable and restart == 0 and self._is_stable(row, gradients):
+            logger.info(
+                "after %d of %d steps the ranking is stable to %g", step + 1, self._n_steps, self._settings.stable
+            )
+            self.recording.n_rows = row + 1
+            return True
+        self.recording.keep(restart, training)
+        return False
 
-        fit(
-            model,
-            loss,
-            x,
-            y,
-            steps=min(recording.n_rows * every, n_steps) if restart > 0 else n_steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=derive_seed(seed, "order", restart),
-            before_step=before_step,
-            optimizer=optimizer,
-            start=start,
-        )
-        if stable and restart == 0 and recording.n_rows * every >= n_steps:
-            reached = rank_agreement(recording.pilot.read(0, recording.n_rows))
-            logger.warning("after all %d steps the ranking is stable to %.4f, not %g", n_steps, reached, stable)
-    recording.finish()
+    def _gradients(self):
+        """The target's gradient at the model's parameters, one tensor a parameter."""
+        if self._settings.natural:
+            found = natural_gradient(self._engine, *self._target, self._settings.schedule.batch_size)
+        else:
+            found = {p: p.grad for p in self._model.parameters()}
+        return [torch.zeros_like(p) if found.get(p) is None else found[p] for p in self._model.parameters()]
+
+    def _is_stable(self, row, gradients):
+        """Write the cosines of the pilot; whether the training has settled and their ranking too."""
+        recording = self.recording
+        recording.pilot.write([row], self._engine(*self._pilot, gradients)["cosine"].cpu()[None])
+        settled = _is_looked_at(row + 1) and is_settled(recording.loss.read(0, row + 1))
+        return settled and rank_agreement(recording.pilot.read(0, row + 1)) >= self._settings.stable
 
 
 def _is_recorded(path, key):
@@ -128,32 +168,32 @@ def _is_recorded(path, key):
         return file.attrs["key"] == key
 
 
-def rank_agreement(cosines):
+def rank_agreement(cosines: np.ndarray) -> float:
     """Spearman correlation over samples of the mean over all rows of (rows, n) and the mean over their first half."""
     half = np.mean(cosines[: max(1, len(cosines) // 2)], axis=0, dtype=np.float64)
     return spearmanr(half, np.mean(cosines, axis=0, dtype=np.float64)).statistic
 
 
-def is_settled(losses):
+def is_settled(losses: np.ndarray) -> bool:
     """Whether the second half of the steps brought less than a tenth of what the loss fell in all.
 
     Along a training that has hardly begun the ranking does not change either.
     """
     tenth = max(1, len(losses) // 10)
-    first, middle, last = (np.mean(part) for part in (
+    first, middle, last = (np.mean(some) for some in (
         losses[:1], losses[len(losses) // 2 - tenth // 2 : len(losses) // 2 + (tenth + 1) // 2], losses[-tenth:]
     ))  # fmt: skip
     return first > last and middle - last < 0.1 * (first - last)
 
 
-def _is_checkpoint(rows):
+def _is_looked_at(rows):
     """Whether to look at the ranking: from 16 rows on, whenever they have become 4 % more."""
     return rows >= 16 and math.floor(20 * math.log2(rows)) > math.floor(20 * math.log2(rows - 1))
 
 
 @torch.no_grad()
-def _draw_anew(model, seed):
-    """Draw the trainable parameters anew; what is frozen, and buffers, stay."""
+def _draw_again(model, seed):
+    """Draw the trainable parameters again; what is frozen, and buffers, stay."""
     kept = [(t, t.clone()) for t in [*model.parameters(), *model.buffers()] if not t.requires_grad]
     device = next(model.parameters()).device
     with fork_random(device):
@@ -164,7 +204,7 @@ def _draw_anew(model, seed):
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
             else:
-                problem = f"{name or type(module).__name__} cannot draw its weights anew for a restart"
+                problem = f"{name or type(module).__name__} cannot draw its weights again for a restart"
                 raise InputError("model", "restarts", problem, "give it a method reset_parameters() or say restarts=1")
     for tensor, before in kept:
         tensor.copy_(before)
@@ -184,7 +224,7 @@ class Trajectory:
     model: the module to put to its parameters; without one, the autoencoder it was recorded with.
     """
 
-    def __init__(self, path, model=None, device="cpu"):
+    def __init__(self, path: Path | str, model: nn.Module | None = None, device: torch.device | str = "cpu"):
         self._file = h5py.File(path, "r")
         self.key, self.restarts = str(self._file.attrs["key"]), int(self._file.attrs["restarts"])
         self.n_rows = int(self._file["n_rows"][0])
@@ -197,11 +237,11 @@ class Trajectory:
     def __exit__(self, *exception):
         self._file.close()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.restarts * self.n_rows
 
     @torch.no_grad()
-    def at(self, row):
+    def at(self, row: int) -> list[torch.Tensor]:
         """Put `model` to the parameters of a row; return the target gradient, one tensor a parameter."""
         parameters = list(self.model.parameters())
         sizes = [p.numel() for p in parameters]

@@ -1,12 +1,36 @@
 """The table of values: its columns, how shards become one, and how sure the ranking is."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pandas as pd
 
 from dvgs.columns import EARLY, VALUE_COLUMNS
 from dvgs.limits import largest_chunk
 
 
-def gather(shards, profile_ids):
+@dataclass(frozen=True)
+class Shard:
+    """The rows [start, stop) of `total` that one job scores.
+
+    Shards end where chunks do: a matrix product of other rows may round differently, so a profile must meet the same
+    chunk however many shards there are. Then any number of shards gives the same bytes.
+    """
+
+    start: int
+    stop: int
+    total: int
+
+    @classmethod
+    def of(cls, total: int, shard: int = 0, n_shards: int = 1) -> "Shard":
+        """One of n_shards shards of so many rows."""
+        chunk = largest_chunk(total)
+        n_chunks = -(-total // chunk)
+        first, last = shard * n_chunks // n_shards, (shard + 1) * n_chunks // n_shards
+        return cls(min(first * chunk, total), min(last * chunk, total), total)
+
+
+def gather(shards: list[pd.DataFrame], profile_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """One table of values in the order of `profile_ids`, the calibration table and the convergence table.
 
     The calibration table holds the values along the second trajectory of some source profiles.
@@ -23,7 +47,7 @@ def gather(shards, profile_ids):
     return table[columns], calibration, convergence(table[table["role"] == "source"])
 
 
-def convergence(table):
+def convergence(table: pd.DataFrame) -> pd.DataFrame:
     """How far the ranking by cosine depends on the steps that were averaged: DataFrame `steps, n_steps, spearman`.
 
     table: what scoring.score returns. One row for the first eighth, quarter and half of the steps against all of them,
@@ -35,15 +59,3 @@ def convergence(table):
     n_steps = table["n_steps"].max()
     rows = [(steps, n_steps, table[a].corr(table[b], method="spearman")) for steps, (a, b) in pairs.items()]
     return pd.DataFrame(rows, columns=["steps", "n_steps", "spearman"])
-
-
-def shard_bounds(n, shard, n_shards):
-    """The rows [start, stop) of n that belong to one shard.
-
-    Shards end where blocks, and so chunks, end: a matrix product of other rows may round differently, so a profile must
-    meet the same chunk however many shards there are. Then any number of shards gives the same bytes.
-    """
-    block = largest_chunk(n)
-    n_blocks = -(-n // block)
-    first, last = shard * n_blocks // n_shards, (shard + 1) * n_blocks // n_shards
-    return min(first * block, n), min(last * block, n)

@@ -20,6 +20,7 @@ from dvgs.io.h5ad import read_obs, read_var, write_h5ad
 from dvgs.io.tables import uniform
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 from dvgs.training.stacked import fit_together
 
 GENES = ["5", "10", "200", "3000"]
@@ -215,15 +216,15 @@ def test_training_reads_batches_as_from_a_tensor(stored, rng, monkeypatch):
     assert batches.shape == whole.shape == (30, 6) and len(batches) == 30
     for index in (torch.tensor([3, 29, 0]), torch.tensor([[1, 2], [2, 7]])):
         assert torch.equal(batches[index], whole[index])
+    schedule = Schedule(steps=9, batch_size=8, learning_rate=0.01)
     first, second = (
-        fit(make_autoencoder(6, (4,), 2, seed=1), reconstruction_loss, data, data, steps=9, batch_size=8,
-            learning_rate=0.01, seed=3)
+        fit(make_autoencoder(6, (4,), 2, seed=1), reconstruction_loss, (data, data), schedule, seed=3)
         for data in (batches, whole)
-    )  # fmt: skip
+    )
     assert all(map(torch.equal, first.parameters(), second.parameters()))
     first, second = (
-        fit_together([make_autoencoder(6, (4,), 2, seed=k) for k in (1, 2)], reconstruction_loss, data, data,
-                     [torch.arange(30), torch.arange(20)], steps=9, batch_size=8, learning_rate=0.01, seeds=[3, 4])
+        fit_together([make_autoencoder(6, (4,), 2, seed=k) for k in (1, 2)], reconstruction_loss, (data, data),
+                     [torch.arange(30), torch.arange(20)], schedule, [3, 4])
         for data in (batches, whole)
     )  # fmt: skip
     for one, other in zip(first, second, strict=True):

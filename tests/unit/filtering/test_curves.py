@@ -5,13 +5,14 @@ import torch
 
 from dvgs.errors import InputError
 from dvgs.filtering.cleaning import encode
-from dvgs.filtering.curves import CURVE_COLUMNS, curve_trainings, keep_mask, n_steps, trace_curve
+from dvgs.filtering.curves import CURVE_COLUMNS, CurveSettings, curve_trainings, keep_mask, trace_curve
 from dvgs.filtering.cutoff import choose_quantile, cut, r2_at, stability
 from dvgs.training.fit import fit, r2
 from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 
 MODEL = {"hidden": (8,), "latent": 3}
-TRAINING = {"budget": "equal_steps", "epochs": 3, "batch_size": 16, "learning_rate": 1e-2}
+SCHEDULE = Schedule(epochs=3, batch_size=16, learning_rate=1e-2)
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def data(rng):
     source, validation, test = np.split(x.astype(np.float32), [80, 100])
     methods = pd.DataFrame({"dvgs": np.arange(80.0), "random": rng.random(80), "apc": rng.random(80)})
     methods.loc[rng.choice(80, 30, replace=False), "apc"] = np.nan
-    return *map(torch.from_numpy, (source, validation, test)), methods
+    return tuple(map(torch.from_numpy, (source, validation, test))), methods
 
 
 def test_masks_are_the_published_ones():
@@ -33,13 +34,14 @@ def test_masks_are_the_published_ones():
 
 
 def test_budgets():
-    assert n_steps("equal_steps", 50, 1024, 100, 710_216) == 50 * 694
-    assert n_steps("fixed_epochs", 50, 1024, 35_511, 710_216) == 50 * 35
+    published = Schedule(epochs=50, batch_size=1024, learning_rate=1e-3)
+    assert CurveSettings([], published).n_steps(100, 710_216) == 50 * 694
+    assert CurveSettings([], published, "fixed_epochs").n_steps(35_511, 710_216) == 50 * 35
 
 
 @pytest.fixture
 def curve(data):
-    return trace_curve(*data, quantiles=[0.0, 0.4], replicate=2, model=MODEL, **TRAINING, seed=9)
+    return trace_curve(*data, CurveSettings([0.0, 0.4], SCHEDULE), MODEL, replicate=2, seed=9)
 
 
 def test_methods_are_compared_on_the_same_profiles(curve):
@@ -56,17 +58,15 @@ def test_equal_steps_at_every_quantile_and_one_start(curve, data):
     assert curve.groupby("profiles")["steps"].unique().map(list).to_dict() == {"all": [15], "with_apc": [12]}
     undropped = curve[curve["quantile"] == 0]
     assert undropped.groupby("profiles")["r2"].nunique().eq(1).all()
-    fixed = trace_curve(
-        *data, quantiles=[0.4], replicate=0, model=MODEL, **{**TRAINING, "budget": "fixed_epochs"}, seed=9
-    )
+    fixed = trace_curve(*data, CurveSettings([0.4], SCHEDULE, "fixed_epochs"), MODEL, replicate=0, seed=9)
     assert (fixed.query("profiles == 'all'")["steps"] == 9).all()  # 48 profiles, 3 batches, 3 epochs
 
 
 def test_points_are_trainings_on_what_is_kept(curve, data):
-    source, validation, test, methods = data
+    (source, validation, test), methods = data
     kept = np.flatnonzero(methods["dvgs"] >= methods["dvgs"].quantile(0.4))
     model = make_autoencoder(12, **MODEL, seed=9)
-    fit(model, reconstruction_loss, source[kept], source[kept], steps=15, batch_size=16, learning_rate=1e-2, seed=9)
+    fit(model, reconstruction_loss, (source[kept], source[kept]), SCHEDULE.with_steps(15), seed=9)
     row = curve.query("profiles == 'all' and method == 'dvgs' and drop == 'low' and quantile == 0.4").iloc[0]
     assert row["r2"] == pytest.approx(r2(model, test), abs=1e-6)
     assert row["r2_validation"] == pytest.approx(r2(model, validation), abs=1e-6)

@@ -10,15 +10,15 @@ from scipy.stats import spearmanr
 from task_examples import blobs
 
 from dvgs.errors import InputError
-from dvgs.methods import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out
-from dvgs.methods import utility as coalitions
+from dvgs.methods import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out, utility
 from dvgs.methods.registry import METHODS, OF_TASKS
 from dvgs.methods.task import balanced
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc
 from dvgs.studies.experiment import value_task
-from dvgs.training import checkpoints as resuming
+from dvgs.training import checkpoints
 from dvgs.training.fit import fit
+from dvgs.training.schedule import Schedule
 
 SHORT = {
     "dvgs": {"epochs": 4, "restarts": 2},
@@ -124,8 +124,9 @@ def test_data_oob_of_few_samples(rng, n):
 
 def test_final_loss_and_gradient_norm_against_autograd(rng):
     task, training = blobs(rng), {"epochs": 6, "learning_rate": 0.01}
-    model = task.train_on_target(**training)
-    others = [task.train_on_target(**training, restart=restart) for restart in (1, 2)]
+    schedule = Schedule(**training, batch_size=500)
+    model = task.train_on_target(schedule)
+    others = [task.train_on_target(schedule, restart) for restart in (1, 2)]
     losses, of_three, norms = [], [], []
     for x, y in zip(*task.source, strict=True):
         loss = task.loss(model(x[None]), y[None]).sum()
@@ -144,8 +145,8 @@ def test_loss_after_a_training_in_which_classes_count_alike(rng):
     rare = torch.cumsum(target_y, 0) * target_y > 3  # only three of one class are left
     task.target = target_x, target_y = target_x[~rare], target_y[~rare]
     found, _ = value_task(task, "final_loss_balanced", {"epochs": 6, "restarts": 1, "class_balance": True})
-    training = {"steps": 6, "batch_size": 500, "learning_rate": 1e-3, "seed": derive_seed(task.seed, "target")}
-    model = fit(task.start(), task.loss, target_x, balanced(target_y, 2), **training).eval()
+    schedule, seed = Schedule(steps=6, batch_size=500, learning_rate=1e-3), derive_seed(task.seed, "target")
+    model = fit(task.start(), task.loss, (target_x, balanced(target_y, 2)), schedule, seed).eval()
     assert len(target_x) <= 500 and np.allclose(found["value"], -task.loss(model(x), y).detach(), atol=1e-6)
     assert not found["value"].equals(value_task(task, "final_loss", {"epochs": 6, "restarts": 1})[0]["value"])
 
@@ -154,9 +155,9 @@ def alone(task, rows, steps, batch_size, learning_rate):
     """The utility of a coalition by training on it alone."""
     model = task.start()
     if len(rows):
-        training = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+        schedule = Schedule(steps=steps, batch_size=batch_size, learning_rate=learning_rate)
         x, y = task.source
-        fit(model, task.loss, x[rows], y[rows], **training, seed=derive_seed(1, "coalition"))
+        fit(model, task.loss, (x[rows], y[rows]), schedule, derive_seed(1, "coalition"))
     return task.score(model, *task.target)
 
 
@@ -215,7 +216,7 @@ def test_no_permutation_is_begun_that_the_least_does_not_need(rng, monkeypatch):
 @pytest.mark.parametrize("last", [4, 11])  # in the first round, in the second
 def test_killed_and_asked_for_fewer_permutations(tmp_path, monkeypatch, last):
     settings = {"steps": 2, "learning_rate": 0.02, "tolerance": 0, "size": 4}
-    monkeypatch.setattr(resuming, "SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "SECONDS", 0)
     original, calls = data_shapley.utilities, []
 
     def train(*args, **keywords):
@@ -261,9 +262,9 @@ RESUMED = ["leave_one_out", "data_shapley", "dvrl", "knn_shapley", "data_oob", "
 
 @pytest.mark.parametrize("method", [*RESUMED, "reconstruction_error"])
 def test_a_killed_valuation_goes_on_to_the_same_values(tmp_path, monkeypatch, method):
-    settings, original, calls = SHORT.get(method, {}), resuming.Kept.save, []
+    settings, original, calls = SHORT.get(method, {}), checkpoints.Checkpoint.save, []
     settings |= {"size": 3} if method == "data_shapley" else {}
-    monkeypatch.setattr(resuming, "SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "SECONDS", 0)
     monkeypatch.setattr(leave_one_out, "at_once", lambda *_: 2)
     monkeypatch.setattr(knn_shapley, "TARGET_CHUNK", 2)
     monkeypatch.setattr(data_oob, "TREE_CHUNK", 3)
@@ -272,14 +273,14 @@ def test_a_killed_valuation_goes_on_to_the_same_values(tmp_path, monkeypatch, me
         """Values, unless that ends with the last writing of a state."""
         calls.clear()
 
-        def save(kept, state):
-            original(kept, state)
+        def save(checkpoint, state):
+            original(checkpoint, state)
             calls.append(1)
             if len(calls) == last:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(resuming.Kept, "save", save)
+            patch.setattr(checkpoints.Checkpoint, "save", save)
             return value_task(blobs(np.random.default_rng(3), n=12, work=work), method, settings)[0]
 
     (tmp_path / "whole").mkdir()
@@ -289,26 +290,22 @@ def test_a_killed_valuation_goes_on_to_the_same_values(tmp_path, monkeypatch, me
     for last in (2, 1):
         with pytest.raises(KeyboardInterrupt):
             value(tmp_path, last)
-    states = list(tmp_path.glob("*.pt"))
     assert value(tmp_path).equals(whole) and len(calls) < n_calls
-    other = blobs(np.random.default_rng(4), n=12, work=tmp_path)
-    for path in states:
-        assert resuming.Kept(other, path.stem, settings).load() is None  # of other data
 
 
-def test_state_of_another_torch_is_not_taken_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(resuming, "SECONDS", 0)
-    task = blobs(np.random.default_rng(3), work=tmp_path)
-    resuming.Kept(task, "a", {}).save({"done": 3})
-    assert resuming.Kept(task, "a", {}).load() == {"done": 3}
-    monkeypatch.setattr(resuming.torch, "__version__", "1.0")
-    assert resuming.Kept(task, "a", {}).load() is None
+def test_state_of_other_data_settings_or_torch_is_not_taken_up(tmp_path, monkeypatch):
+    task, other = (blobs(np.random.default_rng(seed), work=tmp_path) for seed in (3, 4))
+    task.checkpoint("a", 5).save({"done": 3})
+    assert task.checkpoint("a", 5).load() == {"done": 3}
+    assert other.checkpoint("a", 5).load() is None and task.checkpoint("a", 6).load() is None
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    assert task.checkpoint("a", 5).load() is None
 
 
 def test_what_takes_too_long_is_refused(rng, monkeypatch, caplog):
     task = blobs(rng, most_hours=1e-9)
     for module, trains in ((leave_one_out, "utilities"), (data_shapley, "utilities"), (dvrl, "fit")):
-        monkeypatch.setattr(module, trains, None)  # nothing is trained but for the estimate
+        monkeypatch.setattr(module, trains, None)  # nothing is trained except for the estimate
     caplog.set_level("INFO", "dvgs")
     for method in ("leave_one_out", "data_shapley", "dvrl"):
         with pytest.raises(InputError, match="trainings would take about") as error:
@@ -322,8 +319,8 @@ def test_what_takes_too_long_is_refused(rng, monkeypatch, caplog):
 
 def test_predictions_held_at_once_are_bounded(rng, monkeypatch):
     task = blobs(rng)
-    assert coalitions.at_once(task, 10) > 3
-    monkeypatch.setattr(coalitions, "MOST_PREDICTED", 3 * len(task.target[0]) * task.n_classes)
-    assert coalitions.at_once(task, 10) == 3
-    monkeypatch.setattr(coalitions, "MOST_PREDICTED", 1)
-    assert coalitions.at_once(task, 10) == 1
+    assert utility.at_once(task, 10) > 3
+    monkeypatch.setattr(utility, "MOST_PREDICTED", 3 * len(task.target[0]) * task.n_classes)
+    assert utility.at_once(task, 10) == 3
+    monkeypatch.setattr(utility, "MOST_PREDICTED", 1)
+    assert utility.at_once(task, 10) == 1

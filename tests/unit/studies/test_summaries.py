@@ -16,6 +16,7 @@ from dvgs.filtering.curves import trace_study
 from dvgs.methods.registry import BASELINES, METHODS, OF_TASKS
 from dvgs.studies.summaries import areas, compare_with_dvgs, over_replicates
 from dvgs.training.fit import fit
+from dvgs.training.schedule import Schedule
 from dvgs.workflow.study_config import read_studies
 
 SCHEMA = ROOT / "workflow/schemas/studies.schema.yaml"
@@ -95,8 +96,8 @@ def test_curves_against_training_on_what_is_left(rng, monkeypatch, together):
     monkeypatch.setattr(curves, "group_size", lambda *_: together)
     task, test = blobs(rng, n_classes=0), blobs(rng, n_classes=0).target
     methods = pd.DataFrame({"one": rng.random(40), "two": rng.random(40)})
-    training = {"batch_size": 16, "learning_rate": 0.01}
-    found = trace_study(task, test, methods, quantiles=[0.3], budget="equal_steps", epochs=4, **training)
+    schedule = Schedule(epochs=4, batch_size=16, learning_rate=0.01)
+    found = trace_study(task, test, methods, curves.CurveSettings([0.3], schedule))
     assert list(found.columns) == curves.STUDY_CURVE_COLUMNS and len(found) == 24 and (found["steps"] == 12).all()
     for row in found.itertuples():
         parts = []
@@ -108,7 +109,7 @@ def test_curves_against_training_on_what_is_left(rng, monkeypatch, together):
         if row.method == "target" or row.with_target:
             parts.append(task.target[0])
         part = torch.cat(parts)
-        model = fit(task.start(), task.loss, part, part, steps=12, **training, seed=derive_seed(1, "curve"))
+        model = fit(task.start(), task.loss, (part, part), schedule.with_steps(12), derive_seed(1, "curve"))
         assert row.n_train == len(part) and row.score == pytest.approx(task.score(model, *test), abs=1e-4)
 
 

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,10 @@ from dvgs.filtering import curves
 from dvgs.training import stacked as together
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, make_conv_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 from dvgs.training.stacked import ELEMENTWISE, fit_together, group_size
 
-TRAINING = {"steps": 12, "batch_size": 16, "learning_rate": 1e-2}
+SCHEDULE = Schedule(steps=12, batch_size=16, learning_rate=1e-2)
 
 
 def make_classifier(seed, *extra, dtype=torch.float64):
@@ -35,14 +37,14 @@ def draw_rows(rng, *sizes):
     return [torch.from_numpy(rng.choice(60, n, replace=False)) for n in sizes]
 
 
-def difference(models, loss, x, y, rows, seeds, **training):
+def difference(models, loss, x, y, rows, seeds, **changes):
     """Train copies one by one by `fit` and the models together; the largest difference of a parameter."""
-    alone = copy.deepcopy(models)
+    alone, schedule = copy.deepcopy(models), replace(SCHEDULE, **changes)
     for model, own, seed in zip(alone, rows, seeds, strict=True):
-        part = x[own]
-        fit(model, loss, part, part if y is x else y[own], **(TRAINING | training), seed=seed)
+        taken = x[own]
+        fit(model, loss, (taken, taken if y is x else y[own]), schedule, seed)
     before = copy.deepcopy(models)
-    assert fit_together(models, loss, x, y, rows, **(TRAINING | training), seeds=seeds) is models
+    assert fit_together(models, loss, (x, y), rows, schedule, seeds) is models
     assert largest(models, before) > 1e-3  # something was learned
     return largest(models, alone)
 
@@ -94,9 +96,9 @@ def test_batches_of_unequal_length_are_an_error(rng, labelled, sizes):
     models, rows = [make_classifier(k) for k in range(2)], draw_rows(rng, *sizes)
     before = copy.deepcopy(models)
     with pytest.raises(ValueError, match=f"batches of {min(sizes)} and {min(max(sizes), 16)} rows"):
-        fit_together(models, cross_entropy, *labelled, rows, **TRAINING, seeds=[1, 2])
+        fit_together(models, cross_entropy, labelled, rows, SCHEDULE, [1, 2])
     with pytest.raises(ValueError, match="train models of equal batches together"):
-        together.predict_together(models[0], cross_entropy, *labelled, rows, labelled[0], **TRAINING, seeds=[1, 2])
+        together.predict_together(models[0], labelled[0], cross_entropy, labelled, rows, SCHEDULE, [1, 2])
     assert largest(models, before) == 0
 
 
@@ -193,7 +195,7 @@ def test_dropout_in_evaluation_mode_drops_nothing(rng, labelled, stacked):
 def test_stacked_training_leaves_the_random_state(rng, labelled):
     models = [make_classifier(k, nn.Dropout(0.5)) for k in range(2)]
     state = torch.get_rng_state()
-    fit_together(models, cross_entropy, *labelled, draw_rows(rng, 40, 50), **TRAINING, seeds=[1, 2])
+    fit_together(models, cross_entropy, labelled, draw_rows(rng, 40, 50), SCHEDULE, [1, 2])
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -201,7 +203,7 @@ def test_stacked_training_leaves_the_random_state(rng, labelled):
 def test_models_rows_and_seeds_are_equally_many(labelled, models, rows, seeds):
     models = [make_classifier(0) for _ in range(models)]
     with pytest.raises(ValueError):
-        fit_together(models, cross_entropy, *labelled, [[1, 2]] * rows, **TRAINING, seeds=[1] * seeds)
+        fit_together(models, cross_entropy, labelled, [[1, 2]] * rows, SCHEDULE, [1] * seeds)
 
 
 @pytest.mark.parametrize("own_forward", [False, True], ids=["stacked", "one by one"])
@@ -213,10 +215,10 @@ def test_predictions_are_those_of_models_trained_alone(rng, labelled, sizes, own
     if own_forward:
         model = Reversed(*model)
     before, rows, seeds = copy.deepcopy(model), draw_rows(rng, *sizes), [1, 2, 1, 1, 1][: len(sizes)]
-    found = together.predict_together(model, cross_entropy, x, y, rows, x[:11], **TRAINING, seeds=seeds)
+    found = together.predict_together(model, x[:11], cross_entropy, (x, y), rows, SCHEDULE, seeds)
     assert largest([model], [before]) == 0
     for prediction, own, seed in zip(found, rows, seeds, strict=True):
-        alone = fit(copy.deepcopy(model), cross_entropy, x[own], y[own], **TRAINING, seed=seed).eval()
+        alone = fit(copy.deepcopy(model), cross_entropy, (x[own], y[own]), SCHEDULE, seed).eval()
         assert prediction.shape == (11, 2)
         assert (prediction - alone(x[:11])).abs().max() < 1e-12
 
@@ -229,20 +231,9 @@ def test_curves_do_not_depend_on_how_many_are_trained_together(rng, monkeypatch,
 
     def trace(size):
         monkeypatch.setattr(curves, "group_size", lambda *_: size)
-        return curves.trace_curve(
-            x[:60],
-            x[60:75],
-            x[75:],
-            methods,
-            quantiles=[0.0, 0.3, 0.9],
-            replicate=0,
-            model={"hidden": (8,), "latent": 3},
-            budget=budget,
-            epochs=4,
-            batch_size=16,
-            learning_rate=1e-2,
-            seed=3,
-        )
+        schedule = Schedule(epochs=4, batch_size=16, learning_rate=1e-2)
+        settings, model = curves.CurveSettings([0.0, 0.3, 0.9], schedule, budget), {"hidden": (8,), "latent": 3}
+        return curves.trace_curve((x[:60], x[60:75], x[75:]), methods, settings, model, replicate=0, seed=3)
 
     alone = trace(1)
     assert stacked == []

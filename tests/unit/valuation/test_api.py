@@ -160,7 +160,7 @@ def test_frozen_parameters_and_buffers_stay_in_restarts(classes, tmp_path):
         for row in range(len(trajectory)):
             trajectory.at(row)
             assert torch.equal(model[0].weight, frozen)
-    shutil.rmtree(tmp_path / "parts")  # as after a kill between training and scoring
+    shutil.rmtree(tmp_path / "scored")  # as after a kill between training and scoring
     assert dvgs.value(model, LOSS, *classes, epochs=4, restarts=3, work=tmp_path)["cosine"].notna().all()
     assert found["cosine_se"].notna().all()
 
@@ -186,7 +186,7 @@ def test_buffers_do_not_move(classes, tmp_path):
         return dvgs.value(Centred(), LOSS, *classes, epochs=5, **options)
 
     first = run(work=tmp_path)
-    shutil.rmtree(tmp_path / "parts")
+    shutil.rmtree(tmp_path / "scored")
     assert run(work=tmp_path).equals(first) and run().equals(first)
 
 
@@ -228,7 +228,7 @@ import torch
 torch.set_num_threads(1)
 import dvgs, dvgs.valuation.trajectory, dvgs.limits
 from dvgs.training.models import make_autoencoder, reconstruction_loss
-dvgs.valuation.recording.SNAPSHOT_SECONDS, dvgs.limits.LARGEST_CHUNK = 0.02, 512
+dvgs.training.checkpoints.SECONDS, dvgs.limits.LARGEST_CHUNK = 0.02, 512
 
 def run(folder):
     x = torch.randn(6 * 512, 40, generator=torch.Generator().manual_seed(1))

@@ -10,10 +10,11 @@ from torch import nn
 from dvgs.columns import MEASURES, VALUE_COLUMNS
 from dvgs.limits import LARGEST_CHUNK, largest_chunk
 from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 from dvgs.valuation import scoring as module
-from dvgs.valuation.scoring import score, standard_error
-from dvgs.valuation.trajectory import Trajectory, record_trajectory
-from dvgs.valuation.values import convergence, gather, shard_bounds
+from dvgs.valuation.scoring import ScoreSettings, score, standard_error
+from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
+from dvgs.valuation.values import Shard, convergence, gather
 
 SIZES = {"hidden": (12,), "latent": 4}
 
@@ -22,19 +23,20 @@ SIZES = {"hidden": (12,), "latent": 4}
 def recorded(tmp_path_factory):
     path = tmp_path_factory.mktemp("trajectory") / "trajectory.h5"
     x = torch.randn(50, 20, generator=torch.Generator().manual_seed(1))
-    record_trajectory(
-        path, make_autoencoder(20, **SIZES, seed=5), reconstruction_loss, x, x,
-        epochs=6, batch_size=20, learning_rate=1e-2, seed=5, restarts=2,
-    )  # fmt: skip
+    schedule = Schedule(epochs=6, batch_size=20, learning_rate=1e-2)
+    settings = TrajectorySettings(schedule=schedule, seed=5, restarts=2)
+    record_trajectory(path, make_autoencoder(20, **SIZES, seed=5), reconstruction_loss, (x, x), settings)
     return path
 
 
-def score_rows(trajectory, source, start=0, stop=None, **options):
+def score_rows(trajectory, source, start=0, stop=None, work=None, **settings):
     def read(first, last):
         x = torch.from_numpy(source[first:last])
         return x, x
 
-    return score(trajectory, reconstruction_loss, read, start, len(source) if stop is None else stop, **options)
+    stop = len(source) if stop is None else stop
+    shard = Shard(start, stop, stop)
+    return score(trajectory, reconstruction_loss, read, shard, ScoreSettings(**settings), work)
 
 
 def test_values_are_means_over_all_steps_of_all_restarts(recorded, rng):
@@ -70,10 +72,10 @@ def test_values_are_means_over_all_steps_of_all_restarts(recorded, rng):
 @pytest.mark.parametrize("n", [0, 1, 8193, 16 * 8192 - 1, 16 * 8192, 720_216])
 def test_shards_end_where_chunks_do(n):
     for n_shards in (1, 3, 64):
-        parts = [shard_bounds(n, shard, n_shards) for shard in range(n_shards)]
-        assert parts[0][0] == 0 and parts[-1][1] == n
-        assert all(before[1] == after[0] for before, after in pairwise(parts))
-        assert all(start % largest_chunk(n) == 0 for start, stop in parts if start < n)
+        shards = [Shard.of(n, shard, n_shards) for shard in range(n_shards)]
+        assert shards[0].start == 0 and shards[-1].stop == n
+        assert all(before.stop == after.start for before, after in pairwise(shards))
+        assert all(shard.start % largest_chunk(n) == 0 for shard in shards if shard.start < n)
 
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
@@ -85,15 +87,11 @@ def test_any_number_of_shards_gives_the_same_bytes(recorded, rng, n_shards, monk
     tables = {}
     with Trajectory(recorded) as trajectory:
         for shards in (1, n_shards):
-            parts, stops = [], [0]
-            for shard in range(shards):
-                start, stop = shard_bounds(n, shard, shards)
-                assert start == stops[-1]
-                stops.append(stop)
-                values = score_rows(trajectory, source, start, stop)
-                parts.append(values.assign(profile_id=ids[start:stop].to_numpy(), role="source"))
-            assert stops[-1] == n
-            tables[shards], _, _ = gather(parts, ids)
+            scored = []
+            for shard in (Shard.of(n, shard, shards) for shard in range(shards)):
+                values = score_rows(trajectory, source, shard.start, shard.stop)
+                scored.append(values.assign(profile_id=ids[shard.start : shard.stop].to_numpy(), role="source"))
+            tables[shards], _, _ = gather(scored, ids)
     assert tables[1].equals(tables[n_shards])
     assert not tables[1][list(MEASURES)].isna().any().any()
 
@@ -108,9 +106,8 @@ def test_an_empty_shard_has_the_same_columns(recorded, rng):
 def test_masks_of_dropout_depend_on_seed_step_and_place_alone(tmp_path, rng):
     path, x = tmp_path / "trajectory.h5", torch.randn(30, 6)
     network = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 6))
-    record_trajectory(
-        path, network, reconstruction_loss, x, x, epochs=3, batch_size=30, learning_rate=0.01, seed=1
-    )  # fmt: skip
+    schedule = Schedule(epochs=3, batch_size=30, learning_rate=0.01)
+    record_trajectory(path, network, reconstruction_loss, (x, x), TrajectorySettings(schedule=schedule, seed=1))
     source = rng.normal(size=(LARGEST_CHUNK + 50, 6)).astype(np.float32)
     with Trajectory(path, network) as trajectory:
         state = torch.get_rng_state()
@@ -123,19 +120,19 @@ def test_masks_of_dropout_depend_on_seed_step_and_place_alone(tmp_path, rng):
     assert not np.allclose(whole["cosine"], other["cosine"], atol=1e-3)
 
 
-def test_finished_windows_are_found_again_but_not_those_of_other_data(recorded, rng, tmp_path, monkeypatch):
+def test_finished_blocks_are_found_again_but_not_those_of_other_data(recorded, rng, tmp_path, monkeypatch):
     monkeypatch.setattr("dvgs.limits.LARGEST_CHUNK", 512)
     source = rng.normal(size=(1300, 20)).astype(np.float32)
     with Trajectory(recorded) as trajectory:
         expected = score_rows(trajectory, source)
-        assert score_rows(trajectory, source, parts=tmp_path).equals(expected)
+        assert score_rows(trajectory, source, work=tmp_path).equals(expected)
         assert len(list(tmp_path.iterdir())) == 3
         computed = []
         real = module._Sums.table
         monkeypatch.setattr(module._Sums, "table", lambda self: computed.append(1) or real(self))
-        assert score_rows(trajectory, source, parts=tmp_path).equals(expected) and not computed
+        assert score_rows(trajectory, source, work=tmp_path).equals(expected) and not computed
         source[600] += 1
-        changed = score_rows(trajectory, source, parts=tmp_path)
+        changed = score_rows(trajectory, source, work=tmp_path)
         assert len(computed) == 1 and changed.equals(score_rows(trajectory, source))
 
 

@@ -8,11 +8,13 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from dvgs.errors import InputError
-from dvgs.training.fit import batches, fit
+from dvgs.training import checkpoints
+from dvgs.training.fit import Training, batches
 from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 from dvgs.valuation import recording
 from dvgs.valuation import trajectory as module
-from dvgs.valuation.trajectory import Trajectory, is_settled, rank_agreement, record_trajectory
+from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, is_settled, rank_agreement, record_trajectory
 
 SIZES = {"hidden": (12,), "latent": 4}
 
@@ -26,10 +28,10 @@ def autoencoder():
     return make_autoencoder(20, **SIZES, seed=5)
 
 
-def record(path, x, model=None, **options):
-    settings = {"epochs": 6, "batch_size": 20, "learning_rate": 1e-2, "seed": 5} | options
+def record(path, x, model=None, pilot=None, **options):
+    options = {"epochs": 6, "batch_size": 20, "learning_rate": 1e-2} | options
     model = model or autoencoder()
-    record_trajectory(path, model, reconstruction_loss, x, x, **settings)
+    record_trajectory(path, model, reconstruction_loss, (x, x), TrajectorySettings.from_config(5, **options), pilot)
     return model
 
 
@@ -47,10 +49,9 @@ def test_trajectory_is_the_training_step_by_step(tmp_path, x):
         gradient = parameters_to_vector(p.grad for p in again.parameters())
         seen.append((parameters_to_vector(again.parameters()).detach().clone(), gradient.clone(), loss.item()))
 
-    fit(
-        again, reconstruction_loss, x, x, steps=18, batch_size=20, learning_rate=1e-2,
-        seed=module.derive_seed(5, "order", 0), before_step=remember,
-    )  # fmt: skip
+    schedule = Schedule(steps=18, batch_size=20, learning_rate=1e-2)
+    training = Training(again, reconstruction_loss, schedule, module.derive_seed(5, "order", 0))
+    training.run((x, x), before_step=remember)
     found = rows_of(path)
     assert found["parameters"].shape == (18, sum(p.numel() for p in model.parameters())) and found["n_rows"] == [18]
     for t, (parameters, gradient, loss) in enumerate(seen):
@@ -79,7 +80,7 @@ def test_every_other_step(tmp_path, x):
     assert np.array_equal(everything["gradients"][::4], some["gradients"])
 
 
-def test_restarts_start_anew(tmp_path, x):
+def test_restarts_start_from_other_weights(tmp_path, x):
     path = tmp_path / "trajectory.h5"
     record(path, x, restarts=3)
     with Trajectory(path) as trajectory:
@@ -98,7 +99,7 @@ def test_restarts_start_anew(tmp_path, x):
         def forward(self, x):
             return x * self.scale
 
-    with pytest.raises(InputError, match=r"Own cannot draw its weights anew.*reset_parameters"):
+    with pytest.raises(InputError, match=r"Own cannot draw its weights again.*reset_parameters"):
         record(tmp_path / "own.h5", x, model=Own(), restarts=2)
 
 
@@ -152,9 +153,9 @@ def test_settled_is_where_the_second_half_brought_little():
     [{"restarts": 2}, {"every": 3, "restarts": 2}, {"stable": 0.8, "epochs": 30}, {"natural": True, "restarts": 2}],
 )
 def test_an_interrupted_recording_goes_on_to_the_same_bytes(tmp_path, x, monkeypatch, options, caplog):
-    """Stopped again and again, between the writing of a row and its snapshot or after it."""
+    """Stopped again and again, between the writing of a row and its checkpoint or after it."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(recording, "SNAPSHOT_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "SECONDS", 0)
     if "stable" in options:
         options = options | {"pilot": (x, x)}
     model = lambda: nn.Sequential(nn.Linear(20, 9), nn.Dropout(0.3), nn.Linear(9, 20))  # noqa: E731
@@ -170,7 +171,7 @@ def test_an_interrupted_recording_goes_on_to_the_same_bytes(tmp_path, x, monkeyp
     record(undisturbed, x, begin(), **options)
     kills = 0
     while not path.exists():
-        name, last, calls = ("write", "snapshot")[kills % 2], 1 + kills % 3, []
+        name, last, calls = ("write", "keep")[kills % 2], 1 + kills % 3, []
         real = getattr(recording.Recording, name)
 
         def interrupted(self, *arguments, real=real, last=last, calls=calls):
@@ -191,17 +192,17 @@ def test_an_interrupted_recording_goes_on_to_the_same_bytes(tmp_path, x, monkeyp
     assert {p.name for p in tmp_path.iterdir()} == {"path.h5", "undisturbed.h5"}
 
 
-def test_a_snapshot_of_another_recording_is_not_taken_up(tmp_path, x, monkeypatch):
-    monkeypatch.setattr(recording, "SNAPSHOT_SECONDS", 0)
+def test_a_checkpoint_of_another_recording_is_not_taken_up(tmp_path, x, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SECONDS", 0)
     path = tmp_path / "path.h5"
 
-    def stop(self, restart, step, *arguments, real=recording.Recording.snapshot):
-        real(self, restart, step, *arguments)
-        if step == 7:
+    def stop(self, restart, training, real=recording.Recording.keep):
+        real(self, restart, training)
+        if training.step == 7:
             raise Stop
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(recording.Recording, "snapshot", stop)
+        patch.setattr(recording.Recording, "keep", stop)
         record(path, x)
     record(path, x + 1)
     record(tmp_path / "other.h5", x + 1)

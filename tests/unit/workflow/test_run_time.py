@@ -9,10 +9,10 @@ from dvgs.filtering.curves import curve_trainings
 from dvgs.gradients import GradientSimilarity
 from dvgs.gradients.natural import natural_gradient
 from dvgs.limits import largest_chunk
-from dvgs.training.fit import steps_per_epoch
 from dvgs.training.models import make_autoencoder, make_perturbation_model, reconstruction_loss
+from dvgs.training.schedule import steps_per_epoch
 from dvgs.training.stacked import group_size
-from dvgs.valuation.values import shard_bounds
+from dvgs.valuation.values import Shard
 from dvgs.workflow import run_time
 from dvgs.workflow.config import check_config
 
@@ -63,7 +63,8 @@ def test_trainings_are_those_of_the_curves(quantiles):
 
 @pytest.mark.parametrize("n, shards", [(720_216, 4), (17_000, 2), (100, 4), (8192 * 7, 3)])
 def test_largest_shard(n, shards):
-    sizes = [np.ptp(shard_bounds(n, shard, shards)) for shard in range(shards)]
+    each = [Shard.of(n, shard, shards) for shard in range(shards)]
+    sizes = [shard.stop - shard.start for shard in each]
     share, block = run_time.largest_share("score_shard", make_config(score={"shards": shards}), n), largest_chunk(n)
     assert max(sizes) <= share * n + block and share * n <= max(sizes) + block
 
