@@ -118,7 +118,7 @@ class Trainings:
 
     def add(self, steps: int, mask: np.ndarray) -> tuple[int, bytes]:
         """Take in a training and return its key; nothing dropped is the same training for every method."""
-        key = steps, hashlib.sha256(mask).digest()
+        key = steps, hashlib.sha256(mask.data).digest()
         self._masks[key] = mask
         return key
 

@@ -105,8 +105,8 @@ def make_task(drawn, *, hidden, latent=None, norm=True, seed, device, work=None,
         if n_classes:
             if len(shape) == 3:
                 return make_image_classifier(hidden, n_classes, start, **regular)
-            return make_classifier(*shape, hidden, n_classes, start, **regular)
-        return make_conv_autoencoder(start) if len(shape) == 3 else make_autoencoder(*shape, hidden, latent, start)
+            return make_classifier(shape[0], hidden, n_classes, start, **regular)
+        return make_conv_autoencoder(start) if len(shape) == 3 else make_autoencoder(shape[0], hidden, latent, start)
 
     source, target = ((tensors[f"{who}_x"], tensors[f"{who}_y"]) for who in ("source", "target"))
     return Task(source, target, make_model, n_classes, seed, work, most_hours)
@@ -117,7 +117,9 @@ def value_task(task, method, settings):
 
     method: a name in the registry, or a variant, "_" and a word behind it: that method with other settings.
     """
-    value = row_of(method).load()
+    row = row_of(method)
+    assert row is not None, method
+    value = row.load()
     x, y = task.source
     once = Schedule(steps=1, batch_size=2, learning_rate=1e-3)
     fit(task.start(), task.loss, (x[:2], y[:2]), once, seed=0)  # torch warms up

@@ -52,7 +52,7 @@ def digest(*things: Any) -> str:
     for thing in things:
         if torch.is_tensor(thing):
             found.update(f"{thing.dtype} {tuple(thing.shape)}".encode())
-            found.update(thing.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            found.update(thing.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         else:
             found.update(repr(thing).encode())
         found.update(b"\0")

@@ -28,7 +28,7 @@ class Autoencoder(nn.Module):
 
 
 def _mlp(sizes, dropout=0, norm=False, activation=Mish):
-    layers = []
+    layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes[:-1]):
         layers += [nn.Linear(n_in, n_out)]
         layers += [nn.Dropout(dropout)] if dropout else []

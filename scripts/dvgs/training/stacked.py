@@ -201,18 +201,18 @@ def _draw_masks(stacked, seeds, step, batch):
     if not dropouts:
         return
     different, which = _distinct(seeds)  # models of one seed share their masks, which are drawn once
-    drawn = []
+    drawn = []  # by seed, a mask for each dropout
     for seed in different:
         seed_device(batch.device, derive_seed(seed, "step", step))
-        width, masks = batch.shape[2], []
+        width, own = batch.shape[2], []
         for layer in stacked:
             if isinstance(layer, _Linears):
                 width = layer.weight.shape[2]
             elif isinstance(layer, _Dropouts):
-                masks.append(F.dropout(batch.new_ones(batch.shape[1], width), layer.p))
-        drawn.append(masks)
-    for layer, masks in zip(dropouts, zip(*drawn, strict=True), strict=True):
-        masks = torch.stack(masks)[which] if len(different) > 1 else masks[0]
+                own.append(F.dropout(batch.new_ones(batch.shape[1], width), layer.p))
+        drawn.append(own)
+    for layer, by_seed in zip(dropouts, zip(*drawn, strict=True), strict=True):
+        masks = torch.stack(by_seed)[which] if len(different) > 1 else by_seed[0]
         if masks.is_cuda and layer.masks is not None:
             layer.masks.copy_(masks)  # captured launches find them where they were
         else:

@@ -148,15 +148,16 @@ class _Recorder:
     def _gradients(self):
         """The target's gradient at the model's parameters, one tensor a parameter."""
         if self._settings.natural:
-            found = natural_gradient(self._engine, *self._target, self._settings.schedule.batch_size)
+            x, y = self._target
+            found = natural_gradient(self._engine, x, y, self._settings.schedule.batch_size)
         else:
             found = {p: p.grad for p in self._model.parameters()}
         return [torch.zeros_like(p) if found.get(p) is None else found[p] for p in self._model.parameters()]
 
     def _is_stable(self, row, gradients):
         """Write the cosines of the pilot; whether the training has settled and their ranking too."""
-        recording = self.recording
-        recording.pilot.write([row], self._engine(*self._pilot, gradients)["cosine"].cpu()[None])
+        recording, (x, y) = self.recording, self._pilot
+        recording.pilot.write([row], self._engine(x, y, gradients)["cosine"].cpu()[None])
         settled = _is_looked_at(row + 1) and is_settled(recording.loss.read(0, row + 1))
         return settled and rank_agreement(recording.pilot.read(0, row + 1)) >= self._settings.stable
 

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from task_examples import blobs
 
 from dvgs.errors import InputError
-from dvgs.methods import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out, utility
+from dvgs.methods import data_oob, data_shapley, dvrl, final_loss, gradient_norm, knn_shapley, leave_one_out
 from dvgs.methods.registry import METHODS, OF_TASKS
 from dvgs.methods.task import balanced
 from dvgs.seeds import derive_seed
@@ -315,12 +315,3 @@ def test_what_takes_too_long_is_refused(rng, monkeypatch, caplog):
     with pytest.raises(InputError, match="400 trainings"):
         value_task(task, "data_shapley", {"most": 10})
     assert "leave_one_out: 41 trainings of 200 steps" in caplog.text
-
-
-def test_predictions_held_at_once_are_bounded(rng, monkeypatch):
-    task = blobs(rng)
-    assert utility.at_once(task, 10) > 3
-    monkeypatch.setattr(utility, "MOST_PREDICTED", 3 * len(task.target[0]) * task.n_classes)
-    assert utility.at_once(task, 10) == 3
-    monkeypatch.setattr(utility, "MOST_PREDICTED", 1)
-    assert utility.at_once(task, 10) == 1

@@ -1,5 +1,4 @@
 import math
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -7,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from dvgs.columns import MEASURES, VALUE_COLUMNS
-from dvgs.limits import LARGEST_CHUNK, largest_chunk
+from dvgs.columns import MEASURES
+from dvgs.limits import LARGEST_CHUNK
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.training.schedule import Schedule
 from dvgs.valuation import scoring as module
 from dvgs.valuation.scoring import ScoreSettings, score, standard_error
 from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
-from dvgs.valuation.values import Shard, convergence, gather
+from dvgs.valuation.values import Shard, gather
 
 SIZES = {"hidden": (12,), "latent": 4}
 
@@ -67,15 +66,6 @@ def test_values_are_means_over_all_steps_of_all_restarts(recorded, rng):
     assert np.allclose(found["cosine_odd"], batches[1].mean(axis=0), atol=1e-5)
     for name, steps in (("cosine_eighth", 2), ("cosine_quarter", 4), ("cosine_half", 9)):
         assert np.allclose(found[name], cosine[:, :steps].mean(axis=(0, 1)), atol=1e-5), name
-
-
-@pytest.mark.parametrize("n", [0, 1, 8193, 16 * 8192 - 1, 16 * 8192, 720_216])
-def test_shards_end_where_chunks_do(n):
-    for n_shards in (1, 3, 64):
-        shards = [Shard.of(n, shard, n_shards) for shard in range(n_shards)]
-        assert shards[0].start == 0 and shards[-1].stop == n
-        assert all(before.stop == after.start for before, after in pairwise(shards))
-        assert all(shard.start % largest_chunk(n) == 0 for shard in shards if shard.start < n)
 
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
@@ -174,30 +164,6 @@ def test_bfloat16_ranks_alike(recorded, rng):
         exact, coarse = score_rows(trajectory, source), score_rows(trajectory, source, precision="bf16")
     assert exact["cosine"].corr(coarse["cosine"], method="spearman") > 0.995
     assert not exact["cosine"].equals(coarse["cosine"])
-
-
-def test_gather_wants_every_profile_once():
-    names = [*VALUE_COLUMNS, "n_steps", "cosine_even", "cosine_odd", "cosine_eighth", "cosine_quarter", "cosine_half"]
-    shard = pd.DataFrame({"profile_id": ["a", "b"]} | {c: [1.0, 2.0] for c in names})
-    shard["role"] = ["source", "test"]
-    again = shard[:1].assign(role="calibration", cosine=5.0)  # the same profile along the second trajectory
-    values, calibration, _ = gather([shard, again], pd.Series(["b", "a"]))
-    assert values["cosine"].tolist() == [2, 1] and calibration["cosine"].tolist() == [5]
-    assert list(values) == ["profile_id", *VALUE_COLUMNS, "role"]
-    for shards, ids in (([shard, shard], ["a", "b"]), ([shard], ["a", "b", "c"]), ([shard], ["a"])):
-        with pytest.raises(ValueError, match="exactly once"):
-            gather(shards, pd.Series(ids))
-
-
-def test_convergence_is_rank_correlation():
-    table = pd.DataFrame({"cosine": [1.0, 2, 3, 4], "n_steps": 40})
-    for name in ("cosine_eighth", "cosine_quarter", "cosine_half", "cosine_even"):
-        table[name] = [10.0, 20, 30, 40]
-    table["cosine_quarter"], table["cosine_odd"] = [4.0, 3, 2, 1], [1.0, 3, 2, 4]
-    found = convergence(table)
-    assert found["steps"].tolist() == ["eighth", "quarter", "half", "alternate"]
-    assert found["spearman"].tolist() == pytest.approx([1, -1, 1, 0.8])
-    assert set(found["n_steps"]) == {40}
 
 
 def autoregressive(rng, shape, memory=0.8):

@@ -26,7 +26,7 @@ N_CLASSES = 10
 def read(folder):
     """(x, y) of the training part and of the test part; x (n, 3, 32, 32)."""
     path = folder / "cifar-10-binary.tar.gz"
-    batches = {"data_batch": [], "test_batch": []}
+    batches: dict[str, list] = {"data_batch": [], "test_batch": []}
     try:
         with tarfile.open(path, "r:gz") as archive:
             # Nothing is unpacked: names in an archive may lead anywhere.
@@ -34,17 +34,19 @@ def read(folder):
                 name = member.name.rpartition("/")[2]
                 kind = name[: len("data_batch")]
                 if member.isfile() and name.endswith(".bin") and kind in batches:
-                    batches[kind].append((name, _read_records(path, name, archive.extractfile(member).read())))
+                    content = archive.extractfile(member)
+                    assert content is not None  # as it is a file
+                    batches[kind].append((name, _read_records(path, name, content.read())))
             while archive.fileobj.read(1 << 20):  # to the end, where the checksum of the whole is
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise InputError(path, "cifar10", f"not a whole tar.gz archive ({error})", "get it anew") from None
+        raise InputError(path, "cifar10", f"not a whole tar.gz archive ({error})", "get it again") from None
     for kind, found in batches.items():
         if not found:
             raise InputError(path, "cifar10", f"it lacks {kind}*.bin", "get the binary version of the archive")
     numbered = {f"data_batch_{k}.bin" for k in range(1, 1 + len(batches["data_batch"]))}
     if lacking := numbered - {name for name, _ in batches["data_batch"]}:
-        raise InputError(path, "cifar10", f"it lacks {min(lacking)}", "get it anew")
+        raise InputError(path, "cifar10", f"it lacks {min(lacking)}", "get it again")
     train, test = (
         np.concatenate([records for _, records in sorted(found, key=lambda batch: batch[0])])
         for found in batches.values()
@@ -55,7 +57,7 @@ def read(folder):
 def _read_records(path, name, content):
     if not content or len(content) % RECORD:
         problem = f"its {len(content)} bytes are not whole records of {RECORD}, the file may be cut"
-        raise InputError(path, name, problem, "get it anew")
+        raise InputError(path, name, problem, "get it again")
     records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
     if records[:, 0].max() >= N_CLASSES:
         raise InputError(path, name, f"a class {records[:, 0].max()}, not 0 to 9", "get the CIFAR-10 archive")
