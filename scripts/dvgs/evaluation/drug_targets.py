@@ -81,7 +81,7 @@ def encode_conditions(obs):
     unknown |= {"pert_time": ~(time > 0), "pert_dose in µM": ~(dose > 0)}
     for name, profiles in unknown.items():
         if profiles.any():
-            logger.info("%d of %d profiles take no part for want of %s", profiles.sum(), len(obs), name)
+            logger.info("%d of %d profiles take no part because they have no %s", profiles.sum(), len(obs), name)
     known = ~pd.DataFrame(unknown).any(axis=1)
     obs, time, dose = obs[known], time[known], np.log10(dose[known])
     perturbagen, perturbagens = pd.factorize(obs["pert_id"].astype(str), sort=True)
@@ -146,7 +146,9 @@ def compare_drug_targets(
     values = _join(values, conditions.index, [name for name in methods if name != "random"])
     valued = values.notna().all(axis=1)
     if not valued.all():
-        logger.info("%d of %d profiles take no part, without a value by every method", (~valued).sum(), len(values))
+        logger.info(
+            "%d of %d profiles take no part because a method has no value for them", (~valued).sum(), len(values)
+        )
     conditions, values = conditions[valued], values[valued]
     masks = kept_by_method(values, methods, sorted({0.0, *settings.quantiles}), settings.replicates, seed)
     least = settings.min_profiles

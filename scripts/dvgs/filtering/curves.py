@@ -58,8 +58,8 @@ class CurveSettings:
 def curve_trainings(methods: pd.DataFrame, quantiles: list[float]) -> list[tuple[str, str, str, float]]:
     """The trainings of one curve replicate: (profiles, method, drop, quantile).
 
-    Without an APC in the comparison, all profiles take part; methods that have no value for some (APC) are compared,
-    with all others, on the profiles for which every method has one.
+    Methods that have a value for every profile are compared on all profiles. Where some have none for some profiles
+    (APC), all methods are also compared on the profiles for which every method has one.
     """
     complete = [name for name, value in methods.items() if not np.isnan(value).any()]
     populations = {"all": complete}
@@ -130,18 +130,20 @@ class Trainings:
         make(): the model from which all start. schedule: its batches and learning rate; the steps are those of a key.
         """
         progress = Progress("filter curves, models", len(self._masks))
-        for group in self._alike(schedule.batch_size, group_size(make(), schedule.batch_size, samples[0].device)):
+        for group in self._of_one_length(
+            schedule.batch_size, group_size(make(), schedule.batch_size, samples[0].device)
+        ):
             rows = [np.flatnonzero(self._masks[key]) for key in group]
             models, own = [make() for _ in group], schedule.with_steps(group[0][0])
             yield from zip(group, fit_together(models, loss, samples, rows, own, [seed] * len(group)), strict=True)
             progress.advance(len(group))
 
-    def _alike(self, batch_size, size):
+    def _of_one_length(self, batch_size, size):
         """Groups of at most `size` keys whose trainings have equal steps and batches of equal length."""
-        alike = defaultdict(list)
+        same = defaultdict(list)
         for key, mask in self._masks.items():
-            alike[key[0], min(mask.sum(), batch_size)].append(key)
-        return [keys[i : i + size] for keys in alike.values() for i in range(0, len(keys), size)]
+            same[key[0], min(mask.sum(), batch_size)].append(key)
+        return [keys[i : i + size] for keys in same.values() for i in range(0, len(keys), size)]
 
 
 def trace_study(task: Any, test: Samples, methods: pd.DataFrame, settings: CurveSettings) -> pd.DataFrame:

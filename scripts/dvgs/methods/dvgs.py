@@ -23,8 +23,8 @@ def value(
 ):
     """DataFrame `value, se`, the latter for the cosine only.
 
-    class_balance: whether the classes of the target count alike; the source's never do. similarity: a similarity of
-    gradients, a column of the table of dvgs.value; "loss" is the mean loss along the same steps, less of it is better.
+    class_balance: whether all classes of the target have the same weight; those of the source never have. similarity:
+    a column of the table of dvgs.value; "loss" is the mean loss along the same steps, and less of it is better.
     natural: as for dvgs.value. layers: how many of the last layers with parameters are compared, None for all.
     """
     training = {"epochs": epochs, "restarts": restarts, "batch_size": batch_size, "lr": learning_rate}

@@ -11,7 +11,7 @@ from dvgs.training.schedule import Schedule
 
 
 def value(task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=False):
-    """class_balance: whether the classes of the target count alike in the training, as they do for DVGS."""
+    """class_balance: whether all classes of the target have the same weight in the training, as they have for DVGS."""
     schedule = Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     (x, y), loss = task.source, 0
     for restart in range(restarts):

@@ -1,4 +1,4 @@
-"""How good models are that were trained on parts of the source: what leave-one-out and Data Shapley are made of."""
+"""How good models are that were trained on coalitions of the source: leave-one-out and Data Shapley need it."""
 
 import time
 

@@ -49,7 +49,7 @@ def draw(train, test, *, source, target, test_size, corruption, scaling, task, r
         y, corrupted = corrupt_labels(y, n_classes, corruption["labels"], rng)
     else:
         x, sd = add_noise(x, corruption["noise_sd"], rng)
-        corrupted = sd > corruption["noise_sd"] / 2  # the noisier half, for there is noise on all
+        corrupted = sd > corruption["noise_sd"] / 2  # the noisier half, because there is noise on all
     found = {f"{who}_x": part[0] for who, part in parts.items()}
     found |= {f"{who}_y": part[1] if task == "classify" else part[0] for who, part in parts.items()}
     found["source_y"] = {"classify": y, "reconstruct": x, "denoise": clean}[task]
@@ -113,7 +113,7 @@ def make_task(drawn, *, hidden, latent=None, norm=True, seed, device, work=None,
 
 
 def value_task(task, method, settings):
-    """Values of one method, a DataFrame `value, se`, and the seconds that they took, and nothing else did.
+    """Values of one method, a DataFrame `value, se`, and the seconds of the valuation alone.
 
     method: a name in the registry, or a variant, "_" and a word behind it: that method with other settings.
     """
@@ -143,7 +143,7 @@ def generator_of(seed, study, replicate):
 
 
 def read_profiles(signatures, apc, min_apc):
-    """The profiles of the compendium that have a high APC, as one part without classes."""
+    """The profiles of the compendium that have a high APC, as one set without classes."""
     rows = np.flatnonzero(pd.read_parquet(apc)["apc"].to_numpy() > min_apc)
     if len(rows) < 4:
         problem = f"only {len(rows)} profiles have an APC above {min_apc}"

@@ -131,7 +131,7 @@ def study_figure(bands, title):
     """Score against the share dropped, each panel with its own scale: models of the source, and of source and target.
 
     bands: DataFrame `method, with_target, drop, quantile, mean, low, high`, over replicates; those of DVGS and of
-    random dropping are drawn, for those of all methods would hide one another.
+    random dropping are drawn, because those of all methods would hide one another.
     """
     figure = Figure(figsize=(WIDE, 7.2), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)

@@ -28,9 +28,9 @@ def compare_with_dvgs(table, columns, by=()):
     """How much better DVGS, and each of its variants, did than every other method in the same replicates.
 
     table: DataFrame `method, replicate`, `by` and `columns`. Returns the table of over_replicates, by `dvgs`, the
-    variant, `method` and `by`, for the differences, DVGS less the other; for the noise, of which a good value has a
-    strongly negative correlation, the other less DVGS. `better` and `worse`: whether the interval lies above or below
-    zero.
+    variant, `method` and `by`, for the differences, DVGS less the other. With noise a good value has a strongly
+    negative correlation, so there it is the other less DVGS. `better` and `worse`: whether the interval lies above or
+    below zero.
     """
     own = table[table["method"].str.split("_").str[0] == "dvgs"].rename(columns={"method": "dvgs"})
     both = own.merge(table, on=[*by, "replicate"], suffixes=("_dvgs", ""))

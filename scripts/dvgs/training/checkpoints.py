@@ -16,7 +16,7 @@ class Checkpoint:
     """The state of one computation in a file: a dict of numbers, text, tensors and lists and dicts of these.
 
     path: the file, or None, and nothing is kept. key: the digest of all that the state follows from; a state of another
-    key is not taken up. Whoever has the result removes the file.
+    key is not taken up. The caller removes the file once it has the result.
     """
 
     def __init__(self, path: Path | None, key: str):

@@ -6,7 +6,7 @@ import torch
 
 from dvgs.progress import logger
 
-_failed = False  # whether a capture did: torch's allocator may take it to go on, so none is tried again
+_failed = False  # whether a capture failed: torch's allocator may think that it goes on, so none is tried again
 
 
 class Captured:
@@ -108,7 +108,7 @@ class CapturedStep:
 
 
 def _on_another_stream(step):
-    """Capture wants what it captures to have run on another stream."""
+    """What is to be captured must have run on another stream before."""
     stream = _other_stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -118,12 +118,12 @@ def _on_another_stream(step):
 
 @cache
 def _other_stream(device):
-    """Always the same, for cuBLAS keeps memory for each."""
+    """Always the same, because cuBLAS keeps memory for each."""
     return torch.cuda.Stream(device)
 
 
 def _recover(stream, error):
-    """Say that a capture failed, and leave what it may not have returned from: its stream and its random numbers."""
+    """Say that a capture failed, and leave what it may still be in: its stream and its random numbers."""
     global _failed
     _failed = True
     torch.cuda.set_stream(stream)

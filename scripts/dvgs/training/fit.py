@@ -76,12 +76,12 @@ def fit(
 
 
 def batches(n: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
-    """Yield the positions of one batch of n samples after the other, without end; every pass is shuffled anew."""
+    """Yield the positions of one batch of n samples after the other, without end; every pass is in another order."""
     rng = torch.Generator().manual_seed(seed)
     if batch_size >= n:
         while True:
             yield torch.arange(n)
-    # What an epoch leaves over begins the next one: a short batch, of one profile at worst, would weigh as much as a
+    # What an epoch leaves over begins the next one. A short batch, of one profile at worst, would weigh as much as a
     # whole one and spoil the model that ends on it.
     rows = torch.empty(0, dtype=torch.long)
     while True:
@@ -93,7 +93,7 @@ def batches(n: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
 
 @torch.no_grad()
 def predict(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """What a model in evaluation mode says of x; the model is back in its mode afterwards."""
+    """What a model in evaluation mode predicts for x; the model is back in its mode afterwards."""
     mode = model.training
     model.eval()
     found = torch.cat([model(chunk) for chunk in x.split(PREDICTION_CHUNK)])

@@ -88,9 +88,9 @@ class _SquaredError(OnceDifferentiable):
 class PerturbationModel(nn.Module):
     """Expression from what was done: embeddings of perturbagen and cell line, time and dose, then Linear and Mish.
 
-    As published for LINCS (arXiv 2405.08217) without its norms and dropout. Embeddings begin at zero, so that all they
-    are was learned. Input: (n, 4) float32, the numbers of perturbagen and cell line (whole, below 2^24), time, dose;
-    output (n, genes).
+    As published for LINCS (arXiv 2405.08217) without its norms and dropout. Embeddings begin at zero, so everything
+    in them was learned. Input: (n, 4) float32, the numbers of perturbagen and cell line (whole, below 2^24), time and
+    dose; output (n, genes).
     """
 
     def __init__(self, n_perturbagens, n_cells, n_genes, embedding, hidden):

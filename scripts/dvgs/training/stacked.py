@@ -1,4 +1,4 @@
-"""Several models of one shape trained at once, as a step of a small model costs its calls more than its products."""
+"""Several models of one shape trained at once: in a step of a small model, calls cost more than products."""
 
 import copy
 
@@ -29,7 +29,7 @@ def fit_together(
     samples it is trained on, integers, a tensor on the CPU or an array; for all models equally many, or a batch and
     more. schedule: in steps, where models have different numbers of rows. seeds: per model an int, which shuffles its
     epochs.
-    Models of more than Linear layers, activations, dropout and norms of a sample are trained one by one, by `fit`.
+    Models with other layers than Linear, activations, dropout and norms of a sample are trained one by one, by `fit`.
     Returns models. Raises ValueError if models, rows and seeds are not equally many or batches would not be equally
     long, RuntimeError if shapes differ.
     """
@@ -48,7 +48,7 @@ def predict_together(
     schedule: Schedule,
     seeds: list[int],
 ) -> list[torch.Tensor]:
-    """What copies of one model, each trained on its own rows as by fit_together, say of inputs (m, ...) in evaluation.
+    """What copies of one model, each trained on its own rows as by fit_together, predict for inputs (m, ...).
 
     model: stays as it is. Other arguments as for fit_together. Returns a list with a tensor (m, ...) for each of rows.
     """
@@ -220,7 +220,7 @@ def _draw_masks(stacked, seeds, step, batch):
 
 
 class _Dropouts(nn.Module):
-    """The dropout of k models; `masks`, (k, batch, width) or (batch, width) for all alike, are drawn before a step.
+    """The dropout of k models; `masks`, (k, batch, width), or (batch, width) for all, are drawn before a step.
 
     Without masks nothing is dropped.
     """
@@ -260,10 +260,10 @@ class _Linears(nn.Module):
 def group_size(model, batch_size, device):
     """How many models of this shape to train together, at most 32, or 256 on a GPU; 1 where they cannot be stacked.
 
-    Where a step is long its products fill the machine, and stacked ones only leave the cache (`make bench` shows both).
-    On CPUs eight models take most of what there is to gain, unless a step is next to nothing; a GPU takes hardly longer
-    for a step of hundreds of small models than for one. As a batch counts for 32 samples at least, 128 on a GPU, the
-    stack of parameters and all that Adam keeps of it stays below 2.5 GiB.
+    Where a step is long, its products fill the machine, and stacked ones only leave the cache (`make bench` shows
+    both). On CPUs eight models gain most of what there is to gain, unless a step is very short. A GPU needs hardly more
+    time for a step of hundreds of small models than for one. A batch counts for 32 samples at least, 128 on a GPU, so
+    the stack of parameters and all that Adam keeps of it stays below 2.5 GiB.
     """
     if not _is_plain(model):
         return 1

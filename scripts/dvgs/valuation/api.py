@@ -66,10 +66,10 @@ def value(
     grad_params: names of the parameters to compare, by default all that are trainable.
     natural: compare with the natural gradient of the whole target instead of its batch's gradient
         (`dvgs.gradients.natural`); what is compared must belong to Linear layers. Each comparison costs a pass over the
-        target, and `dot` and `l2` hang on the length of that direction, which means nothing.
+        target, and `dot` and `l2` depend on the length of that direction, which means nothing.
     stable: stop training once the loss has settled and the values up to there and those up to half as many steps have
         this Spearman correlation.
-    work: a folder in which a run that was killed is found and continued, for the caller to remove in the end. It holds
+    work: a folder in which a run that was killed is found and continued; the caller removes it in the end. It holds
         parameters and gradients of every step compared; by default they go to a temporary folder.
 
     Returns a DataFrame with a row per source sample, in order, float64: `cosine` and its standard error `cosine_se`,
@@ -155,11 +155,11 @@ def _check_options(precision, stable, lr, **counts):
         raise InputError("value", "precision", f"{precision} is not known", f"choose one of {', '.join(PRECISIONS)}")
     for name, number in counts.items():
         if not isinstance(number, int | np.integer) or number < 1:
-            raise InputError("value", name, f"{number} is no count", "give a whole number of at least 1")
+            raise InputError("value", name, f"{number} is not a count", "give a whole number of at least 1")
     if not lr > 0:
-        raise InputError("value", "lr", f"{lr} is no learning rate", "give a number above 0, 0.001 say")
+        raise InputError("value", "lr", f"{lr} is not a learning rate", "give a number above 0, 0.001 say")
     if stable is not None and not 0 < stable < 1:
-        raise InputError("value", "stable", f"{stable} is no correlation between 0 and 1", "0.99 is usual")
+        raise InputError("value", "stable", f"{stable} is not a correlation between 0 and 1", "0.99 is usual")
 
 
 def _pilot(source, seed, device):

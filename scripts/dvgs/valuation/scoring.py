@@ -53,8 +53,8 @@ def score(
     """Values of the profiles of a shard along a trajectory, on the device of its model.
 
     trajectory: open. loss(prediction, y): one loss per sample. read(start, stop): x and y of those profiles as tensors;
-    y may be x itself. work: a folder in which finished blocks are kept and, after a kill, found again; whoever saves
-    the result removes it.
+    y may be x itself. work: a folder in which finished blocks are kept and, after a kill, found again; the caller
+    removes it once it has saved the result.
     Memory: one block of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their
     number and that of steps.
 

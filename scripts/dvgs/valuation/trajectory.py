@@ -178,7 +178,7 @@ def rank_agreement(cosines: np.ndarray) -> float:
 def is_settled(losses: np.ndarray) -> bool:
     """Whether the second half of the steps brought less than a tenth of what the loss fell in all.
 
-    Along a training that has hardly begun the ranking does not change either.
+    Along a training that has hardly begun, the ranking does not change either.
     """
     tenth = max(1, len(losses) // 10)
     first, middle, last = (np.mean(some) for some in (
@@ -213,7 +213,7 @@ def _draw_again(model, seed):
 
 @torch.no_grad()
 def _first_losses(model, loss, x, y):
-    """What tells losses and forward passes apart that print alike."""
+    """What tells losses and forward passes apart that print the same."""
     with fork_random(x.device), same_buffers(model):
         seed_device(x.device, 0)
         return loss(model(x[:8]), y[:8])

@@ -49,16 +49,16 @@ def _read_rows(path, n_head):
             continue
         if len(fields) != len(FIELDS):
             problem = f"{len(fields)} fields instead of {len(FIELDS)}, the file may be cut"
-            raise InputError(path, f"line {number}", problem, "get it anew")
+            raise InputError(path, f"line {number}", problem, "get it again")
         fields[-1] = CLASSES.get(fields[-1].removesuffix("."))
         if fields[-1] is None:
-            raise InputError(path, f"line {number}", "neither <=50K nor >50K at its end", "get the file anew")
+            raise InputError(path, f"line {number}", "neither <=50K nor >50K at its end", "get the file again")
         rows.append(fields)
     if len(rows) != ROWS[path.name]:  # cut at the end of a line it would look whole
-        raise InputError(path, "rows", f"{len(rows)} instead of {ROWS[path.name]}, the file may be cut", "get it anew")
+        raise InputError(path, "rows", f"{len(rows)} instead of {ROWS[path.name]}, the file may be cut", "get it again")
     table = pd.DataFrame(rows, columns=FIELDS)
     for column in NUMBERS:
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(np.float32)
         if wrong := int((~np.isfinite(table[column])).sum()):
-            raise InputError(path, column, f"{wrong} are no numbers", "get the file anew")
+            raise InputError(path, column, f"{wrong} are not numbers", "get the file again")
     return table

@@ -30,13 +30,13 @@ def read(folder):
         with zipfile.ZipFile(path) as archive:
             days = sorted(name for name in archive.namelist() if name.startswith("blogData_test-"))
             if TRAIN not in archive.namelist():
-                raise InputError(path, "blog", f"it lacks {TRAIN}", "get it anew")
+                raise InputError(path, "blog", f"it lacks {TRAIN}", "get it again")
             if len(days) != DAYS:
-                raise InputError(path, "blog", f"{len(days)} files blogData_test-*.csv, not {DAYS}", "get it anew")
+                raise InputError(path, "blog", f"{len(days)} files blogData_test-*.csv, not {DAYS}", "get it again")
             train = _read_rows(archive, path, TRAIN)
             test = np.concatenate([_read_rows(archive, path, day) for day in days])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(path, "blog", f"not a whole zip archive ({error})", "get it anew") from None
+        raise InputError(path, "blog", f"not a whole zip archive ({error})", "get it again") from None
     return _split(train), _split(test)
 
 
@@ -45,10 +45,10 @@ def _read_rows(archive, path, name):
         with archive.open(name) as file:
             rows = pd.read_csv(file, header=None).to_numpy(np.float64)
     except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(path, name, f"no table of numbers ({error})", "get it anew") from None
+        raise InputError(path, name, f"no table of numbers ({error})", "get it again") from None
     if rows.shape[1] != N_FEATURES + 1 or not np.isfinite(rows).all():
         problem = f"not {N_FEATURES + 1} numbers in every row, the file may be cut"
-        raise InputError(path, name, problem, "get it anew")
+        raise InputError(path, name, problem, "get it again")
     return rows
 
 

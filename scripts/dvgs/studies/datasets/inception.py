@@ -20,18 +20,18 @@ def find_inception():
     try:
         from torchvision.models import inception_v3
     except (ImportError, RuntimeError) as error:  # the latter where it was built for another torch
-        logger.info("pixels and a convolutional classifier, for torchvision cannot be imported: %s", error)
+        logger.info("pixels and a convolutional classifier, because torchvision cannot be imported: %s", error)
         return None
     path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
     if not path.is_file():
-        logger.info("pixels and a convolutional classifier, for there is no %s", path)
+        logger.info("pixels and a convolutional classifier, because there is no %s", path)
         return None
     model = inception_v3(weights=None, init_weights=False)  # without the transform: our pixels are in [-1, 1] already
     try:
         model.load_state_dict(torch.load(path, weights_only=True))
     except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
         problem = f"not the weights of Inception-v3 ({' '.join(str(error).split())[:200]})"
-        raise InputError(path, "studies.features", problem, "get the file anew, or say pixels") from None
+        raise InputError(path, "studies.features", problem, "get the file again, or say pixels") from None
     model.fc = torch.nn.Identity()
     logger.info("an Inception-v3 embedding and a multilayer perceptron")
     return model.eval()
@@ -42,8 +42,8 @@ def embed(model, images, device):
     """Images (n, 3, 32, 32) in [-1, 1], beyond it where they are noisy, as a float32 array (n, 2048)."""
     model, found = model.to(device), []
     progress = Progress("embedding images", len(images))
-    for block in torch.from_numpy(images).split(IMAGE_CHUNK):
-        large = torch.nn.functional.interpolate(block.to(device), size=(299, 299), mode="bilinear", antialias=True)
+    for chunk in torch.from_numpy(images).split(IMAGE_CHUNK):
+        large = torch.nn.functional.interpolate(chunk.to(device), size=(299, 299), mode="bilinear", antialias=True)
         found.append(model(large).cpu())
-        progress.advance(len(block))
+        progress.advance(len(chunk))
     return torch.cat(found).numpy()

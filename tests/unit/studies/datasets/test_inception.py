@@ -36,7 +36,7 @@ def test_without_torchvision_the_log_says_pixels(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with caplog.at_level(logging.INFO, "dvgs"):
         assert inception.find_inception() is None
-    assert "pixels and a convolutional classifier, for torchvision cannot be imported: " in caplog.text
+    assert "pixels and a convolutional classifier, because torchvision cannot be imported: " in caplog.text
 
 
 def test_a_torchvision_for_another_torch_is_as_good_as_none(monkeypatch, tmp_path, caplog):
@@ -53,7 +53,7 @@ def test_a_torchvision_for_another_torch_is_as_good_as_none(monkeypatch, tmp_pat
 def test_without_weights_the_log_names_them(torchvision, caplog):
     with caplog.at_level(logging.INFO, "dvgs"):
         assert inception.find_inception() is None
-    assert f"pixels and a convolutional classifier, for there is no {torchvision}" in caplog.text
+    assert f"pixels and a convolutional classifier, because there is no {torchvision}" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "empty", "text"])
