@@ -10,6 +10,7 @@ enough profiles, and which share a drug target with another of them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ PAIR_COLUMNS += [
 PAIR_COLUMNS += ["reason"]
 
 
-def read_drug_targets(path):
+def read_drug_targets(path: Path | str) -> pd.DataFrame:
     """compoundinfo_beta.txt as a DataFrame of text `pert_id, target`, every pair once, sorted.
 
     One row a compound and target, as in LINCS 2020; several targets in a row, with ; or | between, count one by one.
@@ -67,7 +68,7 @@ def read_drug_targets(path):
     return table.drop_duplicates().sort_values(["pert_id", "target"], ignore_index=True)
 
 
-def encode_conditions(obs):
+def encode_conditions(obs: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """What was done to each profile, as PerturbationModel takes it.
 
     obs: siginfo, indexed by profile id; without pert_dose_unit, doses are in µM. Returns a float32 DataFrame
@@ -161,29 +162,30 @@ def compare_drug_targets(
         logger.info("nothing to compare: %s", reason)
         return pd.DataFrame([sizes | {"n_profiles": len(values), "reason": reason}], columns=PAIR_COLUMNS)
     logger.info("%d compounds, %d pairs that share a drug target, %d that share none", *sizes.values())
-
     x = load(obs.index.get_indexer(conditions.index))
-    counts = draw_counts(len(shares), settings.n_draws, generator(seed, "bootstrap"))
-    exchanges = draw_exchanges(len(shares), settings.n_draws, generator(seed, "permutation"))
-    trained = {
-        key: contrast(cosine_of_pairs(embeddings[positions]), shares, counts, exchanges)
-        for key, embeddings in _train(masks, conditions, x, len(perturbagens), settings, seed)
-    }
-    found = {point: trained[point[2], mask.tobytes()] for point, mask in masks.items()}
-    n_profiles = {point: int(mask.sum()) for point, mask in masks.items()}
-    picks = _pick_replicates(settings.replicates, settings.n_draws, generator(seed, "replicates"))
-    for method, quantile, _ in [point for point in masks if point[2] == 0]:
-        found[method, quantile, ALL] = _mean([found[method, quantile, r] for r in range(settings.replicates)], picks)
-        n_profiles[method, quantile, ALL] = n_profiles[method, quantile, 0]  # the same in every replicate
-    steps = settings.schedule.n_steps(len(values))
+    embeddings = _train(masks, conditions, x, len(perturbagens), settings, seed)
+    found = _contrast_all(((key, embedding[positions]) for key, embedding in embeddings), masks, shares, settings, seed)
     table = [
-        {"method": method, "quantile": quantile, "replicate": replicate, "steps": steps}
-        | {"n_profiles": n_profiles[method, quantile, replicate]}
+        {"method": method, "quantile": quantile, "replicate": replicate}
+        | {"steps": settings.schedule.n_steps(len(values))}
+        | {"n_profiles": int(masks[method, quantile, 0 if replicate == ALL else replicate].sum())}  # the same in all
         | sizes
         | _row(numbers, change=found[method, 0.0, replicate], gain=found.get(("random", quantile, replicate)))
         for (method, quantile, replicate), numbers in found.items()
     ]
     return pd.DataFrame(table, columns=PAIR_COLUMNS)
+
+
+def _contrast_all(embeddings, masks, shares, settings, seed):
+    """What `contrast` gives for every method, quantile and replicate, and for the mean over replicates."""
+    counts = draw_counts(len(shares), settings.n_draws, generator(seed, "bootstrap"))
+    exchanges = draw_exchanges(len(shares), settings.n_draws, generator(seed, "permutation"))
+    trained = {key: contrast(cosine_of_pairs(each), shares, counts, exchanges) for key, each in embeddings}
+    found = {point: trained[point[2], mask.tobytes()] for point, mask in masks.items()}
+    picks = _pick_replicates(settings.replicates, settings.n_draws, generator(seed, "replicates"))
+    for method, quantile, _ in [point for point in masks if point[2] == 0]:
+        found[method, quantile, ALL] = _mean([found[method, quantile, r] for r in range(settings.replicates)], picks)
+    return found
 
 
 def _count_pairs(shares):
@@ -217,7 +219,9 @@ def _join(values, ids, methods):
     return values.loc[ids, methods]
 
 
-def kept_by_method(values, methods, quantiles, replicates, seed):
+def kept_by_method(
+    values: pd.DataFrame, methods: list[str], quantiles: list[float], replicates: int, seed: int
+) -> dict[tuple[str, float, int], np.ndarray]:
     """Which profiles each training takes: {(method, quantile, replicate): mask (n,)}."""
     masks = {}
     for replicate in range(replicates):

@@ -6,6 +6,10 @@ Caveats: it does not exist for single replicates (44 % of LINCS level 5), it is 
 replicates that share a plate or a mistake agree for the wrong reason.
 """
 
+import numpy as np
 
-def value(evidence):
+from dvgs.methods.evidence import Evidence
+
+
+def value(evidence: Evidence) -> np.ndarray:
     return evidence.apc

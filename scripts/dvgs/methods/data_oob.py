@@ -11,13 +11,14 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 
 from dvgs.errors import InputError
+from dvgs.methods.task import Task
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
 
 TREE_CHUNK = 50  # trees from one word of progress to the next
 
 
-def value(task, *, trees=800):
+def value(task: Task, *, trees: int = 800) -> np.ndarray:
     if not task.n_classes:
         raise InputError("data_oob", "y", "the task has no classes", "leave data_oob out")
     x, y = task.source[0].flatten(1).cpu().numpy(), task.source[1].cpu().numpy()

@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from scipy.stats import rankdata
 
+from dvgs.methods.task import Task
 from dvgs.methods.utility import at_once, check_hours, utilities
 from dvgs.progress import Progress, logger
 from dvgs.seeds import generator
@@ -32,8 +33,17 @@ WINDOW = 5  # correlations that the stopping rule averages
 
 
 def value(
-    task, *, steps=200, learning_rate=1e-4, tolerance=0.03, patience=5, least=200, most=1000, converged=0.999, size=None
-):
+    task: Task,
+    *,
+    steps: int = 200,
+    learning_rate: float = 1e-4,
+    tolerance: float = 0.03,
+    patience: int = 5,
+    least: int = 200,
+    most: int = 1000,
+    converged: float = 0.999,
+    size: int | None = None,
+) -> pd.DataFrame:
     """DataFrame `value, se`. size: permutations side by side, by default what the machine likes."""
     size = size or at_once(task, max(task.n // 2, 1))
     schedule = Schedule(steps=steps, batch_size=task.n, learning_rate=learning_rate)
@@ -101,7 +111,7 @@ class _Walk:
             self.active = []
 
 
-def n_needed(contributions, least, converged):
+def n_needed(contributions: np.ndarray, least: int, converged: float) -> int | None:
     """After how many permutations the stopping rule is met; None if not yet."""
     n = len(contributions)
     if n < max(least, WINDOW + 1):

@@ -1,35 +1,44 @@
 """DVGS of the samples of a Task."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
 
-from dvgs.methods.task import balanced
+from dvgs.methods.task import Task, balanced
 from dvgs.seeds import derive_seed
 from dvgs.valuation.api import value as value_by_gradients
 
 
 def value(
-    task,
+    task: Task,
     *,
-    epochs=100,
-    restarts=3,
-    batch_size=500,
-    learning_rate=1e-3,
-    class_balance=True,
-    similarity="cosine",
-    natural=False,
-    layers=None,
-):
+    epochs: int = 100,
+    restarts: int = 3,
+    batch_size: int = 500,
+    learning_rate: float = 1e-3,
+    class_balance: bool = True,
+    similarity: str = "cosine",
+    natural: bool = False,
+    layers: int | None = None,
+) -> pd.DataFrame:
     """DataFrame `value, se`, the latter for the cosine only.
 
     class_balance: whether all classes of the target have the same weight; those of the source never have. similarity:
     a column of the table of dvgs.value; "loss" is the mean loss along the same steps, and less of it is better.
     natural: as for dvgs.value. layers: how many of the last layers with parameters are compared, None for all.
     """
-    training = {"epochs": epochs, "restarts": restarts, "batch_size": batch_size, "lr": learning_rate}
-    training |= {"natural": natural, "grad_params": layers and _last_parameters(task.start(), layers)}
-    table = value_by_similarities(task, class_balance, **training)
+    table = value_by_similarities(
+        task,
+        class_balance,
+        batch_size=batch_size,
+        epochs=epochs,
+        restarts=restarts,
+        lr=learning_rate,
+        natural=natural,
+        grad_params=_last_parameters(task.start(), layers) if layers else None,
+    )
     chosen = -table["loss"] if similarity == "loss" else table[similarity]
     return pd.DataFrame({"value": chosen, "se": table["cosine_se"] if similarity == "cosine" else np.nan})
 
@@ -40,7 +49,7 @@ def _last_parameters(model, layers):
     return [p for parameters in [names for names in own if names][-layers:] for p in parameters]
 
 
-def value_by_similarities(task, class_balance, *, batch_size, **training):
+def value_by_similarities(task: Task, class_balance: bool, *, batch_size: int, **training: Any) -> pd.DataFrame:
     """The table of `dvgs.value`, with all similarities. batch_size, training: its arguments."""
     (x, y), (target_x, target_y) = task.source, task.target
     if task.n_classes:

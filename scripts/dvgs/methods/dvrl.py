@@ -16,11 +16,13 @@ Published settings: 2,000 outer iterations at 1e-2, 100 inner ones at 1e-3 in ba
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from dvgs.devices import seeded
+from dvgs.methods.task import Task
 from dvgs.methods.utility import check_hours
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
@@ -34,7 +36,7 @@ EXPLORED, PENALTY = 0.9, 1e3
 class Estimator(nn.Module):
     """Probabilities (n,) of samples: a perceptron of x and y, which m joins near its end."""
 
-    def __init__(self, n_features, n_marginals):
+    def __init__(self, n_features: int, n_marginals: int):
         super().__init__()
         hidden, combined = 100, 10
         sizes = [n_features, hidden, hidden, hidden]
@@ -42,11 +44,20 @@ class Estimator(nn.Module):
         self.samples = nn.Sequential(*layers, nn.Linear(hidden, combined), nn.ReLU())
         self.together = nn.Sequential(nn.Linear(combined + n_marginals, combined), nn.ReLU(), nn.Linear(combined, 1))
 
-    def forward(self, samples, marginals):
+    def forward(self, samples: torch.Tensor, marginals: torch.Tensor) -> torch.Tensor:
         return self.together(torch.cat([self.samples(samples), marginals], dim=1))[:, 0].sigmoid()
 
 
-def value(task, *, outer=2000, inner=100, outer_batch=2000, batch_size=256, learning_rate=1e-2, inner_rate=1e-3):
+def value(
+    task: Task,
+    *,
+    outer: int = 2000,
+    inner: int = 100,
+    outer_batch: int = 2000,
+    batch_size: int = 256,
+    learning_rate: float = 1e-2,
+    inner_rate: float = 1e-3,
+) -> np.ndarray:
     schedule = Schedule(steps=inner, batch_size=batch_size, learning_rate=inner_rate)
     checkpoint = task.checkpoint("dvrl", schedule, outer, outer_batch, learning_rate)
     state = checkpoint.load()

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from dvgs.methods.registry import BASELINES, METHODS
 from dvgs.training.fit import predict
@@ -27,18 +30,23 @@ class Evidence:
     rng: np.random.Generator
 
     @property
-    def n(self):
+    def n(self) -> int:
         return len(self.apc)
 
 
-def trained(path):
+def trained(path: Path | str) -> nn.Module:
     """The model at the end of a trajectory."""
     with Trajectory(path) as trajectory:
         trajectory.at(len(trajectory) - 1)
         return trajectory.model
 
 
-def value(profiles, apc, models, rng_of):
+def value(
+    profiles: Any,
+    apc: np.ndarray,
+    models: list[tuple[np.ndarray, nn.Module]],
+    rng_of: Callable[[str], np.random.Generator],
+) -> pd.DataFrame:
     """Every baseline of a compendium: a DataFrame with a column for each, a row a profile.
 
     profiles: Profiles, scaled. apc: (n,) float64. models: pairs of positions and the model that was not trained on the

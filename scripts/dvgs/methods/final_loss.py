@@ -6,15 +6,27 @@ The first thing to try on wrong labels, and the rival that every other has to be
 loss as well, and for autoencoders it follows the norm of x. The models are in evaluation mode.
 """
 
+import numpy as np
+import torch
+
+from dvgs.methods.task import Task
 from dvgs.training.fit import predict
 from dvgs.training.schedule import Schedule
 
 
-def value(task, *, epochs=100, restarts=3, batch_size=500, learning_rate=1e-3, class_balance=False):
+def value(
+    task: Task,
+    *,
+    epochs: int = 100,
+    restarts: int = 3,
+    batch_size: int = 500,
+    learning_rate: float = 1e-3,
+    class_balance: bool = False,
+) -> np.ndarray:
     """class_balance: whether all classes of the target have the same weight in the training, as they have for DVGS."""
     schedule = Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    (x, y), loss = task.source, 0
+    (x, y), total = task.source, torch.zeros(task.n, dtype=torch.float64, device=task.device)
     for restart in range(restarts):
         model = task.train_on_target(schedule, restart, class_balance)
-        loss = loss + task.loss(predict(model, x), y).double()
-    return -(loss / restarts).cpu().numpy()
+        total += task.loss(predict(model, x), y).double()
+    return -(total / restarts).cpu().numpy()

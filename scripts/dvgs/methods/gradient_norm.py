@@ -6,15 +6,17 @@ They keep what has a large norm, for learning fast from clean data; among faults
 sign. The published score is of the first epochs and averaged over starts. The model is in evaluation mode.
 """
 
+import numpy as np
 import torch
 
 from dvgs.gradients.engine import similarity
+from dvgs.methods.task import Task
 from dvgs.progress import Progress
 from dvgs.training.fit import PREDICTION_CHUNK
 from dvgs.training.schedule import Schedule
 
 
-def value(task, *, epochs=100, batch_size=500, learning_rate=1e-3):
+def value(task: Task, *, epochs: int = 100, batch_size: int = 500, learning_rate: float = 1e-3) -> np.ndarray:
     model = task.train_on_target(Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate))
     anything = [torch.zeros_like(p) for p in model.parameters()]
     progress, norms = Progress("gradient norms, samples", task.n), []

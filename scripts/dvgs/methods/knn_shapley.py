@@ -9,15 +9,17 @@ a KNN classifier on these features, which is no good where Euclidean distance is
 of equally near samples comes first, as among one-hot features, is left to the rounding of distances.
 """
 
+import numpy as np
 import torch
 
 from dvgs.errors import InputError
+from dvgs.methods.task import Task
 from dvgs.progress import Progress
 
 TARGET_CHUNK = 128  # target samples at a time
 
 
-def value(task, *, k=5):
+def value(task: Task, *, k: int = 5) -> np.ndarray:
     """k: neighbours that vote."""
     if not task.n_classes:
         raise InputError("knn_shapley", "y", "the task has no classes", "leave knn_shapley out")

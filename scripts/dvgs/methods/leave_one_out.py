@@ -10,12 +10,13 @@ Published settings: 200 epochs of Adam at 1e-4, batches of 250.
 
 import numpy as np
 
+from dvgs.methods.task import Task
 from dvgs.methods.utility import at_once, check_hours, utilities
 from dvgs.progress import Progress
 from dvgs.training.schedule import Schedule, steps_per_epoch
 
 
-def value(task, *, epochs=200, batch_size=250, learning_rate=1e-4):
+def value(task: Task, *, epochs: int = 200, batch_size: int = 250, learning_rate: float = 1e-4) -> np.ndarray:
     schedule = Schedule(
         steps=epochs * steps_per_epoch(task.n, batch_size), batch_size=batch_size, learning_rate=learning_rate
     )

@@ -9,6 +9,8 @@ which counts the genes with |z| of 2 or more (Subramanian et al. 2017, Cell 171)
 
 import numpy as np
 
+from dvgs.methods.evidence import Evidence
 
-def value(evidence):
+
+def value(evidence: Evidence) -> np.ndarray:
     return -np.concatenate([np.linalg.norm(x.astype(np.float64), axis=1) for _, x in evidence.blocks()])

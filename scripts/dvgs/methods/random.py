@@ -7,6 +7,10 @@ some methods beat it by chance, so it is drawn again in every replicate. The con
 (arXiv 1904.02868) and of those who followed.
 """
 
+import numpy as np
 
-def value(evidence):
+from dvgs.methods.evidence import Evidence
+
+
+def value(evidence: Evidence) -> np.ndarray:
     return evidence.rng.random(evidence.n)

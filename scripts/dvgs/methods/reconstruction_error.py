@@ -7,8 +7,10 @@ Caveat: a short profile has a small error whatever it is, so this follows the pr
 
 import numpy as np
 
+from dvgs.methods.evidence import Evidence
 
-def value(evidence):
+
+def value(evidence: Evidence) -> np.ndarray:
     def errors():
         for rows, x in evidence.blocks():
             yield np.square(x.astype(np.float64) - evidence.reconstruct(rows, x)).mean(axis=1)

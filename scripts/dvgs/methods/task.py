@@ -1,6 +1,6 @@
 """A task in memory: source, target, and a kind of model, as methods that train on samples need them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,32 +58,32 @@ class Task:
                 raise InputError("target", "y", problem, "draw a larger target, or leave the class out everywhere")
 
     @property
-    def n(self):
+    def n(self) -> int:
         return len(self.source[0])
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         return self.source[0].device
 
     @property
-    def rng(self):
+    def rng(self) -> np.random.Generator:
         return generator(self.seed, "method")
 
-    def start(self, *restart):
+    def start(self, *restart: int) -> nn.Module:
         """The model from which every training starts, or another one for each restart."""
         return self.make_model(derive_seed(self.seed, "start", *restart)).to(self.device)
 
-    def loss(self, prediction, y):
+    def loss(self, prediction: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """One loss per sample; for classes, y may also be weights of them (n, classes)."""
         if self.n_classes:
             return F.cross_entropy(prediction, y, reduction="none")
         return (prediction - y).square().flatten(1).mean(1)
 
-    def score(self, model, x, y):
+    def score(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
         """`quality` of what a model says of x."""
         return self.quality(predict(model, x), y)
 
-    def quality(self, prediction, y):
+    def quality(self, prediction: torch.Tensor, y: torch.Tensor) -> float:
         """How good a prediction is: AUROC for two classes, accuracy for more, else R² averaged over features."""
         if self.n_classes == 2:
             return auroc_of(prediction[:, 1] - prediction[:, 0], y)
@@ -131,10 +131,10 @@ class Task:
         return Checkpoint(Path(self.work) / f"{name}.pt", key)
 
     # What the baselines of a compendium ask for (see evidence.Evidence).
-    def blocks(self):
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield np.arange(self.n), self.source[0].flatten(1).cpu().numpy()
 
-    def reconstruct(self, rows, x):
+    def reconstruct(self, rows: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The samples (k, features) as an autoencoder of the target makes them."""
         samples = torch.from_numpy(x).to(self.device)
         if not self.n_classes:
@@ -156,13 +156,13 @@ def _within(y, n_classes):
     return len(y) == 0 or 0 <= int(y.min()) <= int(y.max()) < n_classes
 
 
-def balanced(y, n_classes):
+def balanced(y: torch.Tensor, n_classes: int) -> torch.Tensor:
     """Weights (n, classes) under which every class counts as much in a mean of cross entropies; their mean is one."""
     n = torch.bincount(y, minlength=n_classes)
     return F.one_hot(y, n_classes) * (len(y) / (n_classes * n[y]))[:, None]
 
 
-def auroc_of(score, y):
+def auroc_of(score: torch.Tensor, y: torch.Tensor) -> float:
     """Area under the ROC curve of a score, (n,) tensor, for the class 1 of two; ties count one half."""
-    score, positive = score.double().cpu().numpy(), y.cpu().numpy() == 1
-    return float(share_below(score[positive], score[~positive]).mean()) if 0 < positive.sum() < len(y) else np.nan
+    values, positive = score.double().cpu().numpy(), y.cpu().numpy() == 1
+    return float(share_below(values[positive], values[~positive]).mean()) if 0 < positive.sum() < len(y) else np.nan

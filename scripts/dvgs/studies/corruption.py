@@ -5,7 +5,9 @@ import numpy as np
 from dvgs.errors import InputError
 
 
-def corrupt_labels(y, n_classes, rate, rng):
+def corrupt_labels(
+    y: np.ndarray, n_classes: int, rate: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Give a share of the samples another class, each other one with the same chance.
 
     y: (n,) int, classes from 0. rate: share in [0, 1]; exactly int(rate n) samples get one. Returns the new y and
@@ -27,7 +29,7 @@ def corrupt_labels(y, n_classes, rate, rng):
     return new, changed
 
 
-def add_noise(x, largest_sd, rng):
+def add_noise(x: np.ndarray, largest_sd: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Gaussian noise on every sample, its standard deviation drawn for each from U[0, largest_sd].
 
     x: (n, ...) float32. Returns the noisy x, float32, and (n,) float64, the standard deviations.

@@ -1,6 +1,9 @@
 """Corruption studies: faults are put into the source, and methods that do not know which are asked to find them."""
 
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +24,18 @@ from dvgs.training.schedule import Schedule
 DROPOUT = 0.5  # of the classifiers, as published
 
 
-def draw(train, test, *, source, target, test_size, corruption, scaling, task, rng):
+def draw(
+    train: tuple,
+    test: tuple | None,
+    *,
+    source: int,
+    target: int,
+    test_size: int | None,
+    corruption: dict[str, float],
+    scaling: str | None,
+    task: str,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
     """One replicate of a study: who is source, target and test, scaled, and with its faults. A dict of arrays.
 
     train, test: pairs (x, y), y None without classes; the source is drawn from train, target and test set from test, or
@@ -90,13 +104,22 @@ def _to_ranks(parts):
     return {who: (ranks(x), y) for who, (x, y) in parts.items()}
 
 
-def make_task(drawn, *, hidden, latent=None, norm=True, seed, device, work=None, most_hours=24):
+def make_task(
+    drawn: Mapping[str, np.ndarray],
+    *,
+    hidden: list[int],
+    latent: int | None = None,
+    norm: bool = True,
+    seed: int,
+    device: torch.device,
+    work: Path | None = None,
+    most_hours: float = 24,
+) -> Task:
     """The Task of one replicate: the published kind of model for its data.
 
     drawn: what `draw` gives. hidden, latent: widths of an autoencoder of vectors; latent None is a classifier. norm:
     whether a classifier has norms.
     """
-    regular = {"dropout": DROPOUT, "norm": norm}
     arrays = {name: torch.from_numpy(drawn[name]) for name in ("source_x", "source_y", "target_x", "target_y")}
     tensors = {name: array.to(device) for name, array in arrays.items()}
     n_classes, shape = int(drawn["n_classes"]), drawn["source_x"].shape[1:]
@@ -104,15 +127,18 @@ def make_task(drawn, *, hidden, latent=None, norm=True, seed, device, work=None,
     def make_model(start):
         if n_classes:
             if len(shape) == 3:
-                return make_image_classifier(hidden, n_classes, start, **regular)
-            return make_classifier(shape[0], hidden, n_classes, start, **regular)
-        return make_conv_autoencoder(start) if len(shape) == 3 else make_autoencoder(shape[0], hidden, latent, start)
+                return make_image_classifier(hidden, n_classes, start, dropout=DROPOUT, norm=norm)
+            return make_classifier(shape[0], hidden, n_classes, start, dropout=DROPOUT, norm=norm)
+        if len(shape) == 3:
+            return make_conv_autoencoder(start)
+        assert latent is not None  # as an autoencoder of vectors has one
+        return make_autoencoder(shape[0], hidden, latent, start)
 
     source, target = ((tensors[f"{who}_x"], tensors[f"{who}_y"]) for who in ("source", "target"))
     return Task(source, target, make_model, n_classes, seed, work, most_hours)
 
 
-def value_task(task, method, settings):
+def value_task(task: Task, method: str, settings: dict[str, Any] | None) -> tuple[pd.DataFrame, float]:
     """Values of one method, a DataFrame `value, se`, and the seconds of the valuation alone.
 
     method: a name in the registry, or a variant, "_" and a word behind it: that method with other settings.
@@ -133,16 +159,16 @@ def value_task(task, method, settings):
     return found, seconds
 
 
-def seed_of(seed, study, replicate):
+def seed_of(seed: int, study: str, replicate: int | str) -> int:
     """The seed of a replicate: every method in it sees the same split, faults and start."""
     return derive_seed(seed, "study", study, replicate)
 
 
-def generator_of(seed, study, replicate):
+def generator_of(seed: int, study: str, replicate: int | str) -> np.random.Generator:
     return generator(seed_of(seed, study, replicate), "draw")
 
 
-def read_profiles(signatures, apc, min_apc):
+def read_profiles(signatures: Path | str, apc: Path | str, min_apc: float) -> tuple:
     """The profiles of the compendium that have a high APC, as one set without classes."""
     rows = np.flatnonzero(pd.read_parquet(apc)["apc"].to_numpy() > min_apc)
     if len(rows) < 4:

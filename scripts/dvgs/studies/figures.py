@@ -19,7 +19,7 @@ BANDS = ("dvgs", "random")
 
 
 @styled
-def grid_figure(table, effects, title):
+def grid_figure(table: pd.DataFrame, effects: pd.DataFrame, title: str) -> Figure:
     """AUROC by the level of every factor for each similarity, means with intervals; the first panel has all settings.
 
     table: of sensitivity.find_by_grid; effects: of sensitivity.effects.
@@ -54,7 +54,7 @@ def grid_figure(table, effects, title):
 
 
 @styled
-def scalability_figure(table, quality, title):
+def scalability_figure(table: pd.DataFrame, quality: pd.DataFrame, title: str) -> Figure:
     """Seconds against the source and against `every`, both on logarithmic axes, and AUROC by `every`.
 
     table: of scalability.measure with `replicate`; quality: of scalability.quality.
@@ -95,7 +95,7 @@ def scalability_figure(table, quality, title):
 
 
 @styled
-def run_time_figure(table):
+def run_time_figure(table: pd.DataFrame) -> Figure:
     """AUROC against seconds of valuation, both logarithmic, a panel a study; marks with intervals over replicates.
 
     table: of summaries.compare.
@@ -127,7 +127,7 @@ def run_time_figure(table):
 
 
 @styled
-def study_figure(bands, title):
+def study_figure(bands: pd.DataFrame, title: str) -> Figure:
     """Score against the share dropped, each panel with its own scale: models of the source, and of source and target.
 
     bands: DataFrame `method, with_target, drop, quantile, mean, low, high`, over replicates; those of DVGS and of

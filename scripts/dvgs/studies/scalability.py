@@ -1,6 +1,8 @@
 """How the time of DVGS grows with the source and falls with `every`, and what that does to its values."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from dvgs.statistics import auroc
 from dvgs.studies.summaries import over_replicates
 
 
-def measure(make_task, sizes, every, training):
+def measure(make_task: Callable, sizes: list[int], every: list[int], training: dict[str, Any]) -> pd.DataFrame:
     """Seconds and AUROC: DataFrame `source, every, seconds, auroc`.
 
     make_task(size): a Task with so many samples in the source, and (size,) bool, which are corrupted. training:
@@ -30,7 +32,7 @@ def measure(make_task, sizes, every, training):
     return pd.DataFrame(rows)
 
 
-def slopes(table):
+def slopes(table: pd.DataFrame) -> pd.DataFrame:
     """By `every`: DataFrame `every, slope, slope_large, seconds, speedup`, by medians over replicates,
     for whatever else the machine does disturbs some.
 
@@ -47,7 +49,7 @@ def slopes(table):
     return found
 
 
-def quality(table):
+def quality(table: pd.DataFrame) -> pd.DataFrame:
     """AUROC by `every`: mean, deviation and 95 % interval, over replicates of their means over the sources.
 
     The rows of `every, measure, n, mean, sd, low, high` are for `auroc` and for `difference`, from that of the first

@@ -8,6 +8,7 @@ layers of 100; Mish or ReLU; 100 epochs of one start. Ours alone: features scale
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from torch import nn
 
 from dvgs.columns import SIMILARITIES
 from dvgs.methods.dvgs import value_by_similarities
+from dvgs.methods.task import Task
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
 from dvgs.statistics import auroc, percentile_interval
@@ -26,12 +28,14 @@ ACTIVATIONS = {"mish": Mish, "relu": nn.ReLU}
 NEAR = (0.1, 0.25)  # distances from the best, as shares of it
 
 
-def trainings(grid):
+def trainings(grid: dict[str, Any]) -> list[dict[str, Any]]:
     """All trainings of a grid (a dict, levels by factor): dicts of one level each, in the order of FACTORS."""
     return [dict(zip(FACTORS, levels, strict=True)) for levels in product(*(grid[factor] for factor in FACTORS))]
 
 
-def find_by_grid(task, corrupted, chosen, width, epochs):
+def find_by_grid(
+    task: Task, corrupted: np.ndarray, chosen: list[dict[str, Any]], width: int, epochs: int
+) -> pd.DataFrame:
     """AUROC of finding the corrupted: DataFrame of FACTORS, `similarity` and `auroc`, four rows a training.
 
     task: a Task of vectors and classes. corrupted: (n,) bool. chosen: trainings. width: of the hidden layers. Each
@@ -55,7 +59,7 @@ def _maker(task, setting, width):
     return lambda start: make_classifier(n_features, hidden, task.n_classes, start, **options)
 
 
-def effects(table, grid, n_bootstrap, rng):
+def effects(table: pd.DataFrame, grid: dict[str, Any], n_bootstrap: int, rng: np.random.Generator) -> pd.DataFrame:
     """What each factor does: among all settings, those of each similarity, and the cosine at the first learning rate.
 
     table: that of find_by_grid for a whole grid. Returns a DataFrame `among, factor, level, n, mean, low, high, lowest,
@@ -94,7 +98,7 @@ def effects(table, grid, n_bootstrap, rng):
     return pd.DataFrame(rows)
 
 
-def summary(table, grid):
+def summary(table: pd.DataFrame, grid: dict[str, Any]) -> pd.DataFrame:
     """How far it matters what one chooses, among the same settings as in `effects`.
 
     Returns a DataFrame `among, n, highest, median, mean, lowest, within_10, within_25, first`: the shares of settings

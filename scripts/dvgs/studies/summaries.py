@@ -1,5 +1,7 @@
 """What the replicates of a study say together: how well each method found the corrupted, and with which spread."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -12,7 +14,7 @@ AREAS = ["area", "area_with_target"]
 REFERENCE = "dvgs"
 
 
-def areas(curves):
+def areas(curves: pd.DataFrame) -> pd.DataFrame:
     """Area between the filter curves of dropping low and of dropping high values, by the trapezoidal rule.
 
     curves: DataFrame `method, replicate, with_target, drop, quantile, score`. Returns a DataFrame
@@ -24,7 +26,7 @@ def areas(curves):
     return area.rename(columns=dict(zip((False, True), AREAS, strict=True))).rename_axis(columns=None).reset_index()
 
 
-def compare_with_dvgs(table, columns, by=()):
+def compare_with_dvgs(table: pd.DataFrame, columns: Sequence[str], by: Sequence[str] = ()) -> pd.DataFrame:
     """How much better DVGS, and each of its variants, did than every other method in the same replicates.
 
     table: DataFrame `method, replicate`, `by` and `columns`. Returns the table of over_replicates, by `dvgs`, the
@@ -42,7 +44,7 @@ def compare_with_dvgs(table, columns, by=()):
     return found[found["n"] > 0].assign(better=lambda t: t["low"] > 0, worse=lambda t: t["high"] < 0)
 
 
-def over_replicates(table, by, columns):
+def over_replicates(table: pd.DataFrame, by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
     """Mean, standard deviation and 95 % interval (t distribution) over the rows of each group.
 
     Returns a DataFrame of `by` and `measure, n, mean, sd, low, high`, in the order of the table; with a single
@@ -58,7 +60,7 @@ def over_replicates(table, by, columns):
     return pd.DataFrame(rows, columns=[*by, "measure", "n", "mean", "sd", "low", "high"])
 
 
-def compare(detection, seconds):
+def compare(detection: pd.DataFrame, seconds: pd.DataFrame) -> pd.DataFrame:
     """Methods over their n replicates: AUROC, seconds, and the ratio of seconds to those of DVGS.
 
     DataFrame `study, method, n, auroc, auroc_low, auroc_high, n_seconds, seconds, ratio, ratio_low, ratio_high`.

@@ -1,6 +1,8 @@
 """CUDA launches captured once and replayed: a small model's kernels take less time than their launches."""
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -16,10 +18,13 @@ class Captured:
     where that cannot be captured, or differs, everything is launched as usual.
     """
 
-    def __init__(self, engine):
-        self._engine, self._graphs, self._works = engine, {}, True
+    def __init__(self, engine: Any):
+        self._engine, self._works = engine, True
+        self._graphs: dict[tuple, _Graph] = {}
 
-    def __call__(self, x, y, target_gradient, target_squared):
+    def __call__(
+        self, x: torch.Tensor, y: torch.Tensor, target_gradient: list[torch.Tensor], target_squared: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         if _failed or not self._works:
             return self._engine(x, y, target_gradient, target_squared)
         key = len(x), torch.is_autocast_enabled("cuda"), torch.get_float32_matmul_precision()
@@ -80,10 +85,11 @@ class CapturedStep:
 
     LAUNCHED = 3  # captured work has to have run before
 
-    def __init__(self, step):
-        self._step, self._done, self._graph = step, 0, None
+    def __init__(self, step: Callable[[], None]):
+        self._step, self._done = step, 0
+        self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self):
+    def __call__(self) -> None:
         if self._graph:
             self._graph.replay()
         elif _failed:

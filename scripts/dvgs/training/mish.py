@@ -4,6 +4,8 @@ With e = exp(x), n = e (e + 2) and t = n / (n + 2), Mish is x t and its slope t 
 exponential for both, where torch evaluates three functions forward and four backward.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -14,7 +16,7 @@ HIGHEST = 20  # beyond it t is 1 in double precision, too, and squares of exp(x)
 class Mish(nn.Mish):
     """As torch.nn.Mish, but that it can be differentiated only once."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return _Mish.apply(x)[0] if x.device.type == "cpu" else F.mish(x)
 
 
@@ -24,7 +26,7 @@ class OnceDifferentiable(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.set_materialize_grads(False)  # no zeros for what cannot be differentiated
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])

@@ -1,5 +1,6 @@
 """The models: the published autoencoder, with sizes of the user's choice, a classifier, a model of perturbations."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -16,14 +17,14 @@ class Autoencoder(nn.Module):
     arXiv 2405.08217), the default here. Input and output: (n, genes).
     """
 
-    def __init__(self, n_genes, hidden=(256, 256), latent=64):
+    def __init__(self, n_genes: int, hidden: Sequence[int] = (256, 256), latent: int = 64):
         super().__init__()
         self.architecture = {"n_genes": n_genes, "hidden": list(hidden), "latent": latent}
         sizes = [n_genes, *hidden, latent]
         self.encoder = _mlp(sizes)
         self.decoder = _mlp(sizes[::-1])
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.encoder(x))
 
 
@@ -37,13 +38,21 @@ def _mlp(sizes, dropout=0, norm=False, activation=Mish):
     return nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
 
 
-def make_autoencoder(n_genes, hidden, latent, seed):
+def make_autoencoder(n_genes: int, hidden: Sequence[int], latent: int, seed: int) -> Autoencoder:
     """An autoencoder with weights drawn from `seed`, leaving torch's own random state as it was."""
     with seeded(seed):
         return Autoencoder(n_genes, hidden, latent)
 
 
-def make_classifier(n_features, hidden, n_classes, seed, dropout=0, norm=False, activation=Mish):
+def make_classifier(
+    n_features: int,
+    hidden: Sequence[int],
+    n_classes: int,
+    seed: int,
+    dropout: float = 0,
+    norm: bool = False,
+    activation: type[nn.Module] = Mish,
+) -> nn.Sequential:
     """A multilayer perceptron; input (n, features), output (n, classes).
 
     dropout: share of a hidden layer's outputs, dropped before the activation. norm: whether each sample is normed after
@@ -53,7 +62,9 @@ def make_classifier(n_features, hidden, n_classes, seed, dropout=0, norm=False, 
         return _mlp([n_features, *hidden, n_classes], dropout, norm, activation)
 
 
-def make_image_classifier(hidden, n_classes, seed, dropout=0, norm=False):
+def make_image_classifier(
+    hidden: Sequence[int], n_classes: int, seed: int, dropout: float = 0, norm: bool = False
+) -> nn.Sequential:
     """The perceptron of `make_classifier` on one convolution of images (n, 3, 32, 32); output (n, classes).
 
     32 numbers for each of 8 x 8 patches, normed: 2,048 features, as many as those of the Inception embedding that the
@@ -65,7 +76,7 @@ def make_image_classifier(hidden, n_classes, seed, dropout=0, norm=False):
         return nn.Sequential(*patches, nn.Flatten(), _mlp([n_features, *hidden, n_classes], dropout, norm))
 
 
-def reconstruction_loss(prediction, y):
+def reconstruction_loss(prediction: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Mean squared error of every profile over its genes, (n,). It can be differentiated once, for the prediction."""
     return _SquaredError.apply(prediction, y)[0]
 
@@ -93,7 +104,7 @@ class PerturbationModel(nn.Module):
     dose; output (n, genes).
     """
 
-    def __init__(self, n_perturbagens, n_cells, n_genes, embedding, hidden):
+    def __init__(self, n_perturbagens: int, n_cells: int, n_genes: int, embedding: int, hidden: Sequence[int]):
         super().__init__()
         self.perturbagen = nn.Embedding(n_perturbagens, embedding)
         self.cell = nn.Embedding(n_cells, embedding)
@@ -101,19 +112,21 @@ class PerturbationModel(nn.Module):
             nn.init.zeros_(part.weight)
         self.expression = _mlp([2 * embedding + 2, *hidden, n_genes])
 
-    def forward(self, conditions):
+    def forward(self, conditions: torch.Tensor) -> torch.Tensor:
         perturbagen, cell = conditions[:, :2].long().unbind(1)
         known = self.perturbagen(perturbagen), self.cell(cell), conditions[:, 2:]
         return self.expression(torch.cat(known, dim=1))
 
 
-def make_perturbation_model(n_perturbagens, n_cells, n_genes, embedding, hidden, seed):
+def make_perturbation_model(
+    n_perturbagens: int, n_cells: int, n_genes: int, embedding: int, hidden: Sequence[int], seed: int
+) -> PerturbationModel:
     """A PerturbationModel with weights drawn from `seed`, leaving torch's own random state as it was."""
     with seeded(seed):
         return PerturbationModel(n_perturbagens, n_cells, n_genes, embedding, hidden)
 
 
-def make_conv_autoencoder(seed):
+def make_conv_autoencoder(seed: int) -> nn.Sequential:
     """The published convolutional autoencoder of images (n, 3, 32, 32) (46,221 parameters; arXiv 2405.08217).
 
     4 x 4 kernels of stride 2 and their mirror, Mish between.

@@ -257,7 +257,7 @@ class _Linears(nn.Module):
                 layer.bias.copy_(self.bias[k, 0])
 
 
-def group_size(model, batch_size, device):
+def group_size(model: nn.Module, batch_size: int, device: torch.device) -> int:
     """How many models of this shape to train together, at most 32, or 256 on a GPU; 1 where they cannot be stacked.
 
     Where a step is long, its products fill the machine, and stacked ones only leave the cache (`make bench` shows

@@ -4,6 +4,8 @@ Preprocessing as published: 6 numbers, and 8 categories one-hot with `?` as one 
 official files; they are counted over training and test part together.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -29,7 +31,7 @@ FIELDS += ["relationship", "race", "sex", "capital-gain", "capital-loss", "hours
 CLASSES = {"<=50K": 0, ">50K": 1}
 
 
-def read(folder):
+def read(folder: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """(x, y) of the training part and of the test part."""
     parts = [_read_rows(folder / name, n_head) for n_head, name in enumerate(FILES)]
     table = pd.concat(parts, ignore_index=True)

@@ -6,6 +6,7 @@ part is 60 files, each a day of 2012; the training part is from 2010 and 2011.
 
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ TRAIN, DAYS = "blogData_train.csv", 60
 N_FEATURES = 280
 
 
-def read(folder):
+def read(folder: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """(x, y) of the training part and of the test part."""
     path = folder / "BlogFeedback.zip"
     try:

@@ -22,7 +22,7 @@ class PublicData:
     test: tuple[np.ndarray, np.ndarray]
 
 
-def read_public_data(name, folder):
+def read_public_data(name: str, folder: Path) -> PublicData:
     """Read "adult", "blog" or "cifar10" from a folder that holds its official files.
 
     Nothing is scaled yet, but pixels are in [-1, 1]. Raises InputError for files that are missing, cut or something
@@ -36,7 +36,7 @@ def read_public_data(name, folder):
     return PublicData(*READERS[name](Path(folder)))
 
 
-def check_files(name, folder):
+def check_files(name: str, folder: Path) -> None:
     """Raise InputError for a file of a data set that is not in its folder."""
     for file in FILES[name]:
         if not Path(folder, file).is_file():

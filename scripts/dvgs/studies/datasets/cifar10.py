@@ -6,6 +6,7 @@ Python version of the archive is pickled, so it is not for us. Pixels are scaled
 
 import tarfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,7 @@ RECORD = 1 + 3 * 32 * 32
 N_CLASSES = 10
 
 
-def read(folder):
+def read(folder: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """(x, y) of the training part and of the test part; x (n, 3, 32, 32)."""
     path = folder / "cifar-10-binary.tar.gz"
     batches: dict[str, list] = {"data_batch": [], "test_batch": []}

@@ -3,7 +3,9 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
 
 from dvgs.errors import InputError
 from dvgs.progress import Progress, logger
@@ -12,7 +14,7 @@ WEIGHTS = "inception_v3_google-0cc3c7bd.pth"  # torchvision's, trained on ImageN
 IMAGE_CHUNK = 64
 
 
-def find_inception():
+def find_inception() -> nn.Module | None:
     """The model without its last layer, in evaluation mode, or None, and the log says why.
 
     Raises InputError for a file of weights that are not its own.
@@ -38,7 +40,7 @@ def find_inception():
 
 
 @torch.no_grad()
-def embed(model, images, device):
+def embed(model: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
     """Images (n, 3, 32, 32) in [-1, 1], beyond it where they are noisy, as a float32 array (n, 2048)."""
     model, found = model.to(device), []
     progress = Progress("embedding images", len(images))
