@@ -19,7 +19,8 @@ from torch import nn
 
 from dvgs.devices import fork_random, seed_device
 from dvgs.errors import InputError
-from dvgs.gradients.engine import GradientSimilarity, same_buffers
+from dvgs.gradients.engine import GradientSimilarity
+from dvgs.gradients.factors import same_buffers
 from dvgs.gradients.natural import natural_gradient
 from dvgs.progress import Progress, logger
 from dvgs.seeds import derive_seed

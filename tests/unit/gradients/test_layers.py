@@ -9,7 +9,7 @@ from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
 
 from dvgs.gradients import GradientSimilarity, similarity
-from dvgs.gradients.layers import SLAB
+from dvgs.gradients.layers import CHUNK_NUMBERS
 
 
 def squares(prediction, y):
@@ -131,7 +131,7 @@ def test_rule(name, n, caplog, monkeypatch):
         nn.init.normal_(p)
     x, target = torch.randn(n, *shape).double(), torch.randn(5, *shape).double()
     check(model, x, target)
-    monkeypatch.setitem(SLAB, "cpu", 100)  # one sample at a time
+    monkeypatch.setitem(CHUNK_NUMBERS, "cpu", 100)  # one sample at a time
     check(model, x, target)
     if model[0].bias is not None:
         check(model, x, target, grad_params={"0.bias"})
