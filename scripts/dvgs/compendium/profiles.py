@@ -1,14 +1,18 @@
 """Profiles read from an .h5ad when asked for, with their genes scaled; needs h5py alone, not AnnData."""
 
-import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import pandas as pd
 
-from dvgs.io.rows import runs
+from dvgs.io.rows import open_rows
 
-SLAB = 8192  # profiles read at a time
+if TYPE_CHECKING:
+    import torch
+
+BLOCK_PROFILES = 8192
 LARGEST_IN_MEMORY = 1 << 30  # bytes of profiles to train on
 
 
@@ -19,55 +23,41 @@ class Profiles:
     (fit_scaling), or None for profiles as they are.
     """
 
-    def __init__(self, path, scaling=None):
-        with h5py.File(path, "r") as file:
-            self.shape, self._offset = file["X"].shape, file["X"].id.get_offset()
-        self._file = open(path, "rb")  # noqa: SIM115, as long as this lives
+    def __init__(self, path: str | Path, scaling: pd.DataFrame | None = None):
+        self._x = open_rows(path, "rb")["X"]
+        self.shape = self._x.shape
         self._scaling = None if scaling is None else [scaling[name].to_numpy(np.float32) for name in ("mean", "sd")]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def rows(self, rows):
+    def rows(self, rows: np.ndarray) -> np.ndarray:
         """The profiles at positions `rows`, an integer array of any shape, as float32 of shape (*rows.shape, genes).
 
-        Raises IndexError for a position that is none.
+        Raises IndexError for a position outside the file.
         """
         rows = np.asarray(rows)
-        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
-        found = np.empty((*rows.shape, self.shape[1]), np.float32)
-        flat, places = found.reshape(-1, self.shape[1]), rows.ravel()
-        for start, stop in runs(places):
-            self._read(flat[start:stop], places[start])
+        found = self._x.gather(rows.ravel()).reshape(*rows.shape, self.shape[1])
         if self._scaling:
             found -= self._scaling[0]
             found /= self._scaling[1]
         return found
 
-    def _read(self, block, row):
-        offset, left = self._offset + int(row) * 4 * self.shape[1], memoryview(block).cast("B")
-        while len(left):  # one read ends after 2 GB at most
-            n = os.preadv(self._file.fileno(), [left], offset)
-            if n == 0:
-                raise OSError(f"{self._file.name} ends within profile {row}")
-            offset, left = offset + n, left[n:]
-
-    def blocks(self, rows=None):
+    def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (rows, profiles) some at a time, of increasing positions `rows` or of all."""
         rows = np.arange(len(self)) if rows is None else rows
-        for start in range(0, len(rows), SLAB):
-            part = rows[start : start + SLAB]
-            yield part, self.rows(part)
+        for start in range(0, len(rows), BLOCK_PROFILES):
+            block = rows[start : start + BLOCK_PROFILES]
+            yield block, self.rows(block)
 
-    def tensor(self, rows, device):
+    def tensor(self, rows: np.ndarray, device: "torch.device | str") -> "torch.Tensor":
         """The profiles at positions `rows` as a tensor on a device."""
         import torch
 
         return torch.from_numpy(self.rows(rows)).to(device)
 
-    def for_training(self, rows, device):
-        """The profiles at positions `rows` to train on: a tensor, or what reads batches of many, on a CPU alone."""
+    def for_training(self, rows: np.ndarray, device: "torch.device") -> "torch.Tensor | Batches":
+        """The profiles at positions `rows` to train on: a tensor, or on a CPU what reads batches of many."""
         large = device.type == "cpu" and 4 * len(rows) * self.shape[1] > LARGEST_IN_MEMORY
         return Batches(self, rows) if large else self.tensor(rows, device)
 
@@ -77,20 +67,20 @@ class Batches:
 
     ndim = 2
 
-    def __init__(self, profiles, rows):
+    def __init__(self, profiles: Profiles, rows: np.ndarray):
         import torch
 
         self._profiles, self._rows, self.device = profiles, rows, torch.device("cpu")
         self.shape = (len(rows), profiles.shape[1])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: "torch.Tensor") -> "torch.Tensor":
         return self._profiles.tensor(self._rows[np.asarray(index)], self.device)
 
 
-def fit_scaling(path, rows, method):
+def fit_scaling(path: str | Path, rows: np.ndarray, method: str) -> pd.DataFrame:
     """Mean and standard deviation of every gene over the given rows, in one pass.
 
     method: "zscore", or "none" for means of 0 and deviations of 1. A gene without variance gets deviation 1.

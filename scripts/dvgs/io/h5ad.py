@@ -8,7 +8,7 @@ import numpy as np
 
 from dvgs.io.files import written_whole
 from dvgs.io.matrix import Matrix, as_text, pick
-from dvgs.io.rows import Rows
+from dvgs.io.rows import Rows, open_rows, place_dataset
 
 
 class H5adFile(Matrix):
@@ -41,15 +41,12 @@ class H5adFile(Matrix):
         return pick(block if isinstance(block, np.ndarray) else block.toarray(), rows - rows[0], genes)
 
 
-def create_x(path, shape):
+def create_x(path: str | Path, shape: tuple[int, int]) -> Rows:
     """Begin an .h5ad with its X, contiguous float32; return it as Rows, to be written in any order."""
     with h5py.File(path, "w") as file:
-        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that X has its place in the file now
-        x = file.create_dataset("X", shape, np.float32, dcpl=layout, fill_time="never")
+        x = place_dataset(file, "X", shape, np.float32)
         x.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        offset = x.id.get_offset()
-    return Rows(open(path, "r+b"), offset or 0, shape, np.float32)
+    return open_rows(path)["X"]
 
 
 def fill_x(path, shape, blocks):

@@ -1,27 +1,20 @@
-import time
-
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-import torch
 from cmapPy.pandasGEXpress.GCToo import GCToo
 from cmapPy.pandasGEXpress.write_gct import write as write_gct
 from scipy import sparse
 
 from dvgs.compendium.ingestion import gene_positions, ingest, select_profiles
 from dvgs.compendium.ledger import NOT_IN_MATRIX, NOT_IN_TABLE, NOT_USABLE, OTHER_TYPE, QC_FAILED, read_n_input
-from dvgs.compendium.profiles import Profiles, fit_scaling
+from dvgs.compendium.profiles import Profiles
 from dvgs.errors import InputError
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import GctxFile, write_gctx
-from dvgs.io.h5ad import read_obs, read_var, write_h5ad
+from dvgs.io.h5ad import read_obs, read_var
 from dvgs.io.tables import uniform
-from dvgs.training.fit import fit
-from dvgs.training.models import make_autoencoder, reconstruction_loss
-from dvgs.training.schedule import Schedule
-from dvgs.training.stacked import fit_together
 
 GENES = ["5", "10", "200", "3000"]
 
@@ -163,74 +156,6 @@ def test_missing_columns_and_genes_are_named(tmp_path, matrix, siginfo, geneinfo
         gene_positions(level4, pd.Index(["5", "8"]))
 
 
-@pytest.fixture
-def stored(tmp_path, rng):
-    x = (rng.normal(size=(50, 6)) * [1, 2, 3, 4, 5, 0] + [0, 1e4, 0, 0, 0, 7]).astype(np.float32)
-    write_h5ad(
-        tmp_path / "x.h5ad", iter([x[:20], x[20:]]), *(pd.DataFrame(index=[str(i) for i in range(n)]) for n in (50, 6))
-    )
-    return tmp_path / "x.h5ad", x
-
-
-def test_scaling_is_fitted_on_the_given_rows_alone(stored, monkeypatch):
-    path, x = stored
-    monkeypatch.setattr("dvgs.compendium.profiles.SLAB", 7)
-    rows = np.arange(0, 50, 2)
-    scaling = fit_scaling(path, rows, "zscore")
-    assert np.allclose(scaling["mean"], x[rows].mean(axis=0, dtype=np.float64), rtol=1e-7)
-    assert np.allclose(scaling["sd"][:5], x[rows].std(axis=0, dtype=np.float64)[:5], rtol=1e-6)
-    assert scaling["sd"][5] == 1  # a gene without variance
-    found = Profiles(path, scaling).rows(np.array([0, 8, 3, 20, 49]))
-    expected = (x[[0, 8, 3, 20, 49]] - scaling["mean"].to_numpy()) / scaling["sd"].to_numpy()
-    assert np.allclose(found, expected, atol=2e-4) and found.dtype == np.float32
-
-
-def test_no_scaling_leaves_profiles_as_they_are(stored):
-    path, x = stored
-    profiles = Profiles(path, fit_scaling(path, np.arange(50), "none"))
-    assert np.array_equal(profiles.rows(np.arange(50)), x)
-    assert profiles.rows(np.array([], int)).shape == (0, 6)
-
-
-def test_positions_that_are_none_and_a_file_that_was_cut(stored):
-    path, _ = stored
-    profiles = Profiles(path)
-    for rows in ([50], [3, -1], [10**6]):
-        with pytest.raises(IndexError, match="of 50"):
-            profiles.rows(np.array(rows))
-    with open(path, "r+b") as file:
-        file.truncate(profiles._offset + 4 * 6 * 49 + 8)
-    assert profiles.rows(np.arange(49)).shape == (49, 6)
-    with pytest.raises(OSError, match=r"x\.h5ad ends within profile 49"):
-        profiles.rows(np.array([49]))
-
-
-def test_training_reads_batches_as_from_a_tensor(stored, rng, monkeypatch):
-    path, _ = stored
-    scaling = fit_scaling(path, np.arange(50), "zscore")
-    rows = rng.permutation(50)[:30]
-    assert torch.is_tensor(Profiles(path, scaling).for_training(rows, torch.device("cpu")))
-    monkeypatch.setattr("dvgs.compendium.profiles.LARGEST_IN_MEMORY", 30)
-    batches = Profiles(path, scaling).for_training(rows, torch.device("cpu"))
-    whole = Profiles(path, scaling).tensor(rows, "cpu")
-    assert batches.shape == whole.shape == (30, 6) and len(batches) == 30
-    for index in (torch.tensor([3, 29, 0]), torch.tensor([[1, 2], [2, 7]])):
-        assert torch.equal(batches[index], whole[index])
-    schedule = Schedule(steps=9, batch_size=8, learning_rate=0.01)
-    first, second = (
-        fit(make_autoencoder(6, (4,), 2, seed=1), reconstruction_loss, (data, data), schedule, seed=3)
-        for data in (batches, whole)
-    )
-    assert all(map(torch.equal, first.parameters(), second.parameters()))
-    first, second = (
-        fit_together([make_autoencoder(6, (4,), 2, seed=k) for k in (1, 2)], reconstruction_loss, (data, data),
-                     [torch.arange(30), torch.arange(20)], schedule, [3, 4])
-        for data in (batches, whole)
-    )  # fmt: skip
-    for one, other in zip(first, second, strict=True):
-        assert all(map(torch.equal, one.parameters(), other.parameters()))
-
-
 def test_bad_values_are_counted_and_named(tmp_path, matrix, siginfo, geneinfo, caplog):
     matrix.loc["ok2", "200"] = -666
     matrix.loc["control", "5"] = np.inf  # not selected, so nobody cares
@@ -303,19 +228,3 @@ def test_other_files_hold_the_same_profiles(tmp_path, matrix, siginfo, geneinfo,
         write(path / "b.gctx", matrix[3:].iloc[:, ::-1].assign(more=0.0))
     found, ledger = run(path, siginfo, geneinfo)
     assert np.allclose(found.X, expected.X, atol=1e-3) and found.obs.equals(expected.obs) and len(ledger) == 7
-
-
-def test_rows_that_do_not_fit_are_an_error(tmp_path):
-    obs, var = (pd.DataFrame(index=list("abcd")[:n]) for n in (4, 2))
-    for blocks in (np.zeros((4, 3)), np.zeros((3, 2)), np.zeros((5, 2))):
-        with pytest.raises(ValueError, match="for "):
-            write_h5ad(tmp_path / "x.h5ad", blocks, obs, var)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_same_data_is_the_same_bytes_a_second_later(tmp_path, rng):
-    x, obs, var = rng.normal(size=(4, 2)).astype(np.float32), *(pd.DataFrame(index=list("abcd")[:n]) for n in (4, 2))
-    for name in ("first", "second"):
-        write_h5ad(tmp_path / name, x, obs.assign(group=list("xyxy")), var, uns={"n": 1}, obsm={"X_latent": x})
-        time.sleep(1.1)  # HDF5 would note the second
-    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
