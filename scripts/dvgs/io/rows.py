@@ -48,10 +48,11 @@ class Rows:
         if (np.diff(places) < 0).any():
             order = np.argsort(places)
             places, rows = places[order], rows[order]
-        rows = np.ascontiguousarray(rows, self._dtype)
+        data = _bytes_of(np.ascontiguousarray(rows, self._dtype))
         for start, stop in runs(places):
-            offset, left = self._offset_of(places[start]), _bytes_of(rows[start:stop])
-            while len(left):
+            offset = self._offset + int(places[start]) * self._width
+            left = data[start * self._width : stop * self._width]
+            while left:
                 n = os.pwrite(self._file.fileno(), left, offset)
                 offset, left = offset + n, left[n:]
 
@@ -65,7 +66,7 @@ class Rows:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows [start, stop). Raises OSError if the file ends before."""
         found = np.empty((stop - start, self.shape[1]), self._dtype)
-        self._fill(found, start)
+        self._fill(_bytes_of(found), start)
         return found
 
     def gather(self, places: np.ndarray) -> np.ndarray:
@@ -73,21 +74,19 @@ class Rows:
         if len(places) and (places.min() < 0 or places.max() >= self.shape[0]):
             raise IndexError(f"rows {places.min()} to {places.max()} of {self.shape[0]}")
         found = np.empty((len(places), self.shape[1]), self._dtype)
+        data = _bytes_of(found)
         for start, stop in runs(places):
-            self._fill(found[start:stop], places[start])
+            self._fill(data[start * self._width : stop * self._width], int(places[start]))
         return found
 
-    def _fill(self, block: np.ndarray, first: int) -> None:
-        """Read rows from `first` on straight into a contiguous block."""
-        offset, left = self._offset_of(first), _bytes_of(block)
-        while len(left):  # one read ends after 2 GB at most
+    def _fill(self, left: memoryview, first: int) -> None:
+        """Read rows from `first` on straight to where they belong in memory."""
+        offset = self._offset + first * self._width
+        while left:  # one read ends after 2 GB at most
             n = os.preadv(self._file.fileno(), [left], offset)
             if n == 0:
                 raise OSError(f"{self._file.name} ends within row {(offset - self._offset) // self._width}")
             offset, left = offset + n, left[n:]
-
-    def _offset_of(self, row: int) -> int:
-        return self._offset + int(row) * self._width
 
 
 def _bytes_of(contiguous: np.ndarray) -> memoryview:
