@@ -5,10 +5,13 @@ from pathlib import Path
 from dvgs.io.gct import GctFile
 from dvgs.io.gctx import GctxFile, GctxFolder
 from dvgs.io.h5ad import H5adFile
+from dvgs.io.matrix import Matrix
+
+FORMATS: dict[str, type[Matrix]] = {".h5ad": H5adFile, ".gct": GctFile}
 
 
-def open_matrix(path, field):
+def open_matrix(path: str | Path, field: str) -> Matrix:
     """Open profiles (see Matrix): an .h5ad, a text .gct, a folder of .gctx files, or a .gctx."""
-    kinds = {".h5ad": H5adFile, ".gct": GctFile}
-    kind = GctxFolder if Path(path).is_dir() else kinds.get(Path(path).suffix.lower(), GctxFile)
-    return kind(path, field)
+    if Path(path).is_dir():
+        return GctxFolder(path, field)
+    return FORMATS.get(Path(path).suffix.lower(), GctxFile)(path, field)

@@ -6,6 +6,7 @@ at `/0/META/COL/id`, other metadata beside them (https://clue.io/connectopedia/g
 
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,7 @@ import pandas as pd
 
 from dvgs.errors import InputError
 from dvgs.io.files import written_whole
-from dvgs.io.matrix import Matrix, as_text, pick
+from dvgs.io.matrix import Matrix, MatrixFile, as_text, pick
 from dvgs.io.tables import MISSING_NUMBER
 from dvgs.progress import logger
 
@@ -24,15 +25,15 @@ TILE_BYTES = 2**20
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def gctx_files(folder):
+def gctx_files(folder: str | Path) -> list[Path]:
     """The GCTX files of a folder, by name."""
     return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() == ".gctx")
 
 
-class GctxFile(Matrix):
+class GctxFile(MatrixFile):
     """An open GCTX file (see Matrix); contiguous, chunked or compressed."""
 
-    def _open(self):
+    def _open(self) -> None:
         if not self.path.is_file():
             raise self.error("not a file", "give the path of a GCTX file")
         with open(self.path, "rb") as file:
@@ -45,17 +46,17 @@ class GctxFile(Matrix):
         if hasattr(os, "posix_fadvise"):  # the system then reads further ahead
             os.posix_fadvise(self._file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
 
-    def _check(self):
+    def _read_ids(self) -> tuple[np.ndarray, np.ndarray]:
         for name in (MATRIX, f"{ROW}/id", f"{COL}/id"):
             if name not in self._file:
                 raise self.error(f"it has no /{name}", "give a file in GCTX layout")
+        return as_text(self._file[f"{COL}/id"][:]), as_text(self._file[f"{ROW}/id"][:])
+
+    def _check(self) -> None:
         self._matrix = self._file[MATRIX]
-        self.gene_ids = as_text(self._file[f"{ROW}/id"][:])
-        self.profile_ids = as_text(self._file[f"{COL}/id"][:])
-        super()._check()
         if self._matrix.shape != self.shape:
             transposed = self._matrix.shape == self.shape[::-1]
             found = "the matrix is transposed: " if transposed else ""
@@ -69,7 +70,7 @@ class GctxFile(Matrix):
         # One for all tiles: fresh pages for each would take as long as the reading.
         self._buffer = np.empty(self._tile, self._matrix.dtype).reshape(-1)
 
-    def metadata(self, axis):
+    def metadata(self, axis: str) -> pd.DataFrame:
         group = self._file[ROW if axis == "gene" else COL]
         ids = self.gene_ids if axis == "gene" else self.profile_ids
         fields = {}
@@ -84,7 +85,7 @@ class GctxFile(Matrix):
             fields[name] = as_text(values) if values.dtype.kind in "SO" else values
         return pd.DataFrame(fields, index=pd.Index(ids, name="id"))
 
-    def _read(self, rows, genes):
+    def _read(self, rows: np.ndarray, genes: np.ndarray) -> np.ndarray:
         height, width = self._tile
         order = np.argsort(genes)
         sorted_genes, found = genes[order], np.empty((len(rows), len(genes)), self._matrix.dtype)
@@ -97,7 +98,7 @@ class GctxFile(Matrix):
                     found[begin:end, first:last] = pick(tile, rows[begin:end] - top, sorted_genes[first:last] - left)
         return found if (order[:-1] < order[1:]).all() else found.take(np.argsort(order), axis=1)
 
-    def _read_tile(self, top, left):
+    def _read_tile(self, top: int, left: int) -> np.ndarray:
         """The tile that begins there, or what of it is within the matrix; the next one overwrites it."""
         height, width = self._tile
         if self._is_plain:  # as it lies in the file: HDF5 itself would copy it once more
@@ -109,7 +110,7 @@ class GctxFile(Matrix):
         return tile
 
 
-def _tile(matrix):
+def _tile(matrix: h5py.Dataset) -> tuple[int, int]:
     """(profiles, genes) to read at once: a chunk; where chunks are small, or there are none, some whole profiles.
 
     A list of genes is never asked of HDF5, which walks over it element by element: genes are picked from a tile while
@@ -122,13 +123,13 @@ def _tile(matrix):
     return -(-height // chunk[0]) * chunk[0], n_genes
 
 
-def _is_plain(matrix):
+def _is_plain(matrix: h5py.Dataset) -> bool:
     """Whether all chunks of a matrix lie in its file, as they are."""
     grid = [-(-n // step) for n, step in zip(matrix.shape, matrix.chunks, strict=True)]
     return matrix.id.get_create_plist().get_nfilters() == 0 and matrix.id.get_num_chunks() == grid[0] * grid[1]
 
 
-def _why_closed(error):
+def _why_closed(error: OSError) -> str:
     sizes = re.search(r"eof = (\d+).*stored_eof = (\d+)", str(error))
     if sizes:
         there, whole = map(int, sizes.groups())
@@ -136,14 +137,16 @@ def _why_closed(error):
     return f"HDF5 cannot open it ({error})"
 
 
-def _ascii(text):
+def _ascii(text: str) -> bytes:
     """cmapPy reads ids and metadata as ASCII and fails on anything else, so that this stands as, say, \\u03b1."""
     return text.translate(MICRO).encode("ascii", "backslashreplace")
 
 
-def _write_metadata(group, ids, frame):
+def _write_metadata(group: h5py.Group, ids: Sequence, frame: pd.DataFrame | None) -> None:
     group["id"] = np.array([_ascii(str(i)) for i in ids], dtype="S") if len(ids) else np.empty(0, "S1")
-    for name in frame.columns if frame is not None else ():
+    if frame is None:
+        return
+    for name in frame.columns:
         column = frame[name]
         if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind in "OUSb":
             text = [str(MISSING_NUMBER) if pd.isna(v) or str(v) == "" else str(v) for v in column]
@@ -155,7 +158,14 @@ def _write_metadata(group, ids, frame):
         group[str(name).replace("/", "_")] = values
 
 
-def write_gctx(path, blocks, profile_ids, gene_ids, profiles=None, genes=None):
+def write_gctx(
+    path: str | Path,
+    blocks: np.ndarray | Iterable[np.ndarray],
+    profile_ids: Sequence,
+    gene_ids: Sequence,
+    profiles: pd.DataFrame | None = None,
+    genes: pd.DataFrame | None = None,
+) -> None:
     """Write a GCTX file that cmapPy and cmapR parse; whole or not at all.
 
     blocks: the matrix (profiles x genes), or an iterable of blocks of its rows, so that it need not be in memory;
@@ -174,7 +184,7 @@ def write_gctx(path, blocks, profile_ids, gene_ids, profiles=None, genes=None):
         _write_metadata(file.create_group(COL), profile_ids, profiles)
 
 
-def _check_ids(path, kind, ids):
+def _check_ids(path: str | Path, kind: str, ids: list[str]) -> None:
     """Say which ids become others in ASCII; InputError if two become the same."""
     others = [i for i in ids if not i.isascii()]
     if not others:
@@ -186,7 +196,7 @@ def _check_ids(path, kind, ids):
     logger.warning("%s: %d %s ids are not ASCII, which GCTX has to be: %s", path, len(others), kind, first)
 
 
-def _write_rows(dataset, blocks):
+def _write_rows(dataset: h5py.Dataset, blocks: np.ndarray | Iterable[np.ndarray]) -> None:
     """Fill an HDF5 dataset with a matrix or with blocks of its rows; ValueError if they are not its shape."""
     if isinstance(blocks, np.ndarray):
         blocks = [blocks]
@@ -203,11 +213,11 @@ def _write_rows(dataset, blocks):
 class GctxFolder(Matrix):
     """The GCTX files of a folder as one matrix, in the order of their names, over the genes that all have."""
 
-    def _open(self):
+    def _open(self) -> None:
         paths = gctx_files(self.path)
         if not paths:
             raise self.error("no .gctx file in this folder", "give a folder of GCTX files")
-        self._files = []
+        self._files: list[GctxFile] = []
         try:
             for path in paths:
                 self._files.append(GctxFile(path, self._field))
@@ -215,22 +225,23 @@ class GctxFolder(Matrix):
             self.close()
             raise
 
-    def close(self):
+    def close(self) -> None:
         for file in self._files:
             file.close()
 
-    def _check(self):
-        self.profile_ids = np.concatenate([file.profile_ids for file in self._files])
+    def _read_ids(self) -> tuple[np.ndarray, np.ndarray]:
         first, *others = self._files
         common = set(first.gene_ids).intersection(*(file.gene_ids for file in others))
-        self.gene_ids = np.array([gene for gene in first.gene_ids if gene in common], dtype=object)
-        super()._check()
+        genes = np.array([gene for gene in first.gene_ids if gene in common], dtype=object)
+        return np.concatenate([file.profile_ids for file in self._files]), genes
 
-    def metadata(self, axis):
+    def metadata(self, axis: str) -> pd.DataFrame:
         frames = [file.metadata(axis) for file in self._files]
         return frames[0].loc[self.gene_ids] if axis == "gene" else pd.concat(frames)
 
-    def blocks(self, genes, profiles=None):
+    def blocks(
+        self, genes: Sequence[int] | np.ndarray, profiles: Sequence[int] | np.ndarray | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         wanted = np.arange(self.shape[0]) if profiles is None else np.unique(profiles)
         start = 0
         for file in self._files:

@@ -1,44 +1,89 @@
 """AnnData files (.h5ad): read by blocks of whole profiles, and written without the matrix in memory."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 
 from dvgs.io.files import written_whole
-from dvgs.io.matrix import Matrix, as_text, pick
+from dvgs.io.matrix import MatrixFile, as_text, pick
 from dvgs.io.rows import Rows, open_rows, place_dataset
 
 
-class H5adFile(Matrix):
+class H5adFile(MatrixFile):
     """An open .h5ad (see Matrix); its X may be dense or sparse. Metadata are `.obs` and `.var`."""
 
-    def _open(self):
+    def _open(self) -> None:
         try:
-            self._data = ad.read_h5ad(self.path, backed="r")
+            self._file = h5py.File(self.path, "r")
+            try:
+                self._obs, self._var, self._x = _stored(self._file)
+            except BaseException:
+                self._file.close()
+                raise
         except Exception as error:  # whatever is in the file that anndata does not expect
             raise self.error(f"anndata cannot open it ({error})", "give an .h5ad that anndata reads") from error
 
-    def close(self):
-        self._data.file.close()
+    def close(self) -> None:
+        self._file.close()
 
-    def _check(self):
-        self.profile_ids = as_text(self._data.obs_names.to_numpy())
-        self.gene_ids = as_text(self._data.var_names.to_numpy())
-        if "X" not in self._data.file:
+    def _read_ids(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._x is None:
             raise self.error("it has no X", "put the matrix to use into X")
-        # Rows of a matrix that is compressed by columns are all over the file.
-        by_columns = getattr(self._data.X, "format", "") == "csc"
-        self._x = self._data.X.to_memory().tocsr() if by_columns else self._data.X
-        super()._check()
+        return as_text(self._obs.index.to_numpy()), as_text(self._var.index.to_numpy())
 
-    def metadata(self, axis):
-        return (self._data.var if axis == "gene" else self._data.obs).copy()
+    def _check(self) -> None:
+        if getattr(self._x, "format", "") == "csc":  # its rows are all over the file
+            self._x = self._x.to_memory().tocsr()
 
-    def _read(self, rows, genes):
-        block = self._x[rows[0] : rows[-1] + 1]
-        return pick(block if isinstance(block, np.ndarray) else block.toarray(), rows - rows[0], genes)
+    def metadata(self, axis: str) -> pd.DataFrame:
+        return (self._var if axis == "gene" else self._obs).copy()
+
+    def _read(self, rows: np.ndarray, genes: np.ndarray) -> np.ndarray:
+        return pick(_dense(self._x[rows[0] : rows[-1] + 1]), rows - rows[0], genes)
+
+
+def read_obs(path: str | Path) -> pd.DataFrame:
+    """The metadata of the profiles in an .h5ad, without its matrix."""
+    with h5py.File(path, "r") as file:
+        return _table(file, "obs")
+
+
+def read_var(path: str | Path) -> pd.DataFrame:
+    """The metadata of the genes in an .h5ad, without its matrix."""
+    with h5py.File(path, "r") as file:
+        return _table(file, "var")
+
+
+def read_obs_and_x(path: str | Path) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """The metadata of the profiles in an .h5ad and its whole matrix, dense; None without one."""
+    with h5py.File(path, "r") as file:
+        obs, _, x = _stored(file)
+        return obs, None if x is None else _dense(x[:])
+
+
+def _stored(file: h5py.File) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
+    """obs, var and X of an open .h5ad; X stays on disk and gives rows by slices, dense or sparse; None without X."""
+    obs, var, x = _table(file, "obs"), _table(file, "var"), file.get("X")
+    if isinstance(x, h5py.Group):
+        x = ad.io.sparse_dataset(x)
+    if x is not None and x.shape != (len(obs), len(var)):
+        raise ValueError(f"X is {x.shape}, obs and var have {len(obs)} and {len(var)} rows")
+    return obs, var, x
+
+
+def _table(file: h5py.File, name: str) -> pd.DataFrame:
+    if isinstance(file[name], h5py.Dataset):  # by anndata before 0.7, which kept the categories elsewhere
+        return getattr(ad.read_h5ad(file.filename, backed="r"), name)
+    return ad.io.read_elem(file[name])
+
+
+def _dense(block: Any) -> np.ndarray:
+    return block if isinstance(block, np.ndarray) else block.toarray()
 
 
 def create_x(path: str | Path, shape: tuple[int, int]) -> Rows:
@@ -49,7 +94,7 @@ def create_x(path: str | Path, shape: tuple[int, int]) -> Rows:
     return open_rows(path)["X"]
 
 
-def fill_x(path, shape, blocks):
+def fill_x(path: str | Path, shape: tuple[int, int], blocks: Iterable[np.ndarray]) -> None:
     """Begin an .h5ad with blocks of rows, in order; ValueError unless they are as many as `shape` says."""
     start = 0
     with create_x(path, shape) as rows:
@@ -60,11 +105,11 @@ def fill_x(path, shape, blocks):
         raise ValueError(f"{start} rows for {shape}")
 
 
-def add_tables(path, obs, var, **parts):
-    """Give an .h5ad that has an X all else: obs and var, DataFrames; parts: `uns`, `obsm` and the like of AnnData."""
+def add_tables(path: str | Path, obs: pd.DataFrame, var: pd.DataFrame, **others: Any) -> None:
+    """Give an .h5ad that has an X all else: obs and var; others: `uns`, `obsm` and the like of AnnData."""
     tables = Path(path).with_name(f".tables.{Path(path).name}")
     try:
-        ad.AnnData(obs=obs, var=var, **parts).write_h5ad(tables)
+        ad.AnnData(obs=obs, var=var, **others).write_h5ad(tables)
         with h5py.File(tables, "r") as source, h5py.File(path, "r+") as file:
             file.attrs.update(source.attrs)
             for name in sorted(set(source) - {"X"}):  # in the same order in every run, for the same bytes
@@ -73,24 +118,18 @@ def add_tables(path, obs, var, **parts):
         tables.unlink(missing_ok=True)
 
 
-def write_h5ad(path, blocks, obs, var, **parts):
+def write_h5ad(
+    path: str | Path,
+    blocks: np.ndarray | Iterable[np.ndarray],
+    obs: pd.DataFrame,
+    var: pd.DataFrame,
+    **others: Any,
+) -> None:
     """Write an .h5ad, whole or not at all.
 
     blocks: X, or an iterable of blocks of its rows, so that it need not be in memory; stored as contiguous float32.
-    obs, var, parts: as for add_tables.
+    obs, var, others: as for add_tables.
     """
     with written_whole(path) as partial:
         fill_x(partial, (len(obs), len(var)), [blocks] if isinstance(blocks, np.ndarray) else blocks)
-        add_tables(partial, obs, var, **parts)
-
-
-def read_obs(path):
-    """The metadata of the profiles in an .h5ad, without its matrix."""
-    with h5py.File(path, "r") as file:
-        return ad.io.read_elem(file["obs"])
-
-
-def read_var(path):
-    """The metadata of the genes in an .h5ad, without its matrix."""
-    with h5py.File(path, "r") as file:
-        return ad.io.read_elem(file["var"])
+        add_tables(partial, obs, var, **others)

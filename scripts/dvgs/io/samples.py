@@ -1,16 +1,20 @@
 """Source and target from one file of a user's own."""
 
 import zipfile
+from pathlib import Path
 
-import anndata as ad
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from dvgs.errors import InputError
+from dvgs.io.h5ad import read_obs_and_x
+
+Samples = tuple[np.ndarray, np.ndarray | None]  # x and y
 
 
-def read_samples(path, target_column=None, label_column=None):
+def read_samples(
+    path: Path, target_column: str | None = None, label_column: str | None = None
+) -> tuple[np.ndarray, Samples, Samples]:
     """Read source and target from an .npz or .h5ad.
 
     Returns the names of the source samples, (x, y) of the source and (x, y) of the target: x float32 (n, features),
@@ -25,7 +29,7 @@ def read_samples(path, target_column=None, label_column=None):
     raise InputError(path, "data", "is neither .npz nor .h5ad", "convert it to one of these")
 
 
-def _read_npz(path, column):
+def _read_npz(path: Path, column: str | None) -> tuple[np.ndarray, Samples, Samples]:
     if column:
         raise InputError(path, column, "an .npz has no columns", "leave out --target and --label")
     try:
@@ -33,7 +37,7 @@ def _read_npz(path, column):
             arrays = {name: file[name] for name in file.files}
     except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:  # TypeError: a single array
         raise InputError(
-            path, "data", f"cannot be read as an .npz of plain numbers ({error})", "write it anew"
+            path, "data", f"cannot be read as an .npz of plain numbers ({error})", "write it again"
         ) from None
     for name in ("source_x", "target_x"):
         if name not in arrays:
@@ -47,47 +51,54 @@ def _read_npz(path, column):
     return np.arange(len(source[0])), source, target
 
 
-def _read_h5ad(path, target_column, label_column):
+def _read_h5ad(path: Path, target_column: str | None, label_column: str | None) -> tuple[np.ndarray, Samples, Samples]:
     try:
-        data = ad.read_h5ad(path)
+        obs, x = read_obs_and_x(path)
     except Exception as error:  # whatever HDF5 and anndata find wrong with it
-        raise InputError(path, "data", f"cannot be read as an .h5ad ({error})", "write it anew") from None
+        raise InputError(path, "data", f"cannot be read as an .h5ad ({error})", "write it again") from None
     for column, option in ((target_column, "--target"), (label_column, "--label")):
-        if column is not None and column not in data.obs:
-            raise InputError(path, f".obs[{column!r}]", "is not there", f"{option} takes one of {', '.join(data.obs)}")
+        if column is not None and column not in obs:
+            raise InputError(path, f".obs[{column!r}]", "is not there", f"{option} takes one of {', '.join(obs)}")
     if target_column is None:
         raise InputError(path, "--target", "is missing", "name the boolean column of .obs that marks the target")
-    mark = data.obs[target_column]
+    names = obs.index.to_numpy(str)
+    mark = _mark(path, target_column, obs[target_column])
+    x = _features(path, ".X", x, names)
+    y = None if label_column is None else _class_numbers(path, label_column, obs[label_column])
+    source, target = ((x[rows], None if y is None else y[rows]) for rows in (~mark, mark))
+    return names[~mark], source, target
+
+
+def _mark(path: Path, column: str, mark: pd.Series) -> np.ndarray:
+    """Which samples are the target, (n,) bool."""
     if not pd.api.types.is_bool_dtype(mark) or mark.isna().any() or not 0 < mark.sum() < len(mark):
         problem = f"is {mark.dtype} with {mark.nunique()} different values, {mark.isna().sum()} missing"
-        raise InputError(path, f".obs[{target_column!r}]", problem, "make it boolean, true for the target alone")
-    mark = mark.to_numpy(bool)
-    x = _features(path, ".X", data.X.toarray() if sparse.issparse(data.X) else data.X, data.obs_names)
-    y = None
-    if label_column is not None:
-        codes, _ = pd.factorize(data.obs[label_column], sort=True)
-        if (codes < 0).any():
-            problem = f"{int((codes < 0).sum())} samples have none"
-            raise InputError(path, f".obs[{label_column!r}]", problem, "leave them out or label them")
-        y = codes.astype(np.int64)
-    source, target = ((x[rows], None if y is None else y[rows]) for rows in (~mark, mark))
-    return data.obs_names[~mark].to_numpy(str), source, target
+        raise InputError(path, f".obs[{column!r}]", problem, "make it boolean, true for the target alone")
+    return mark.to_numpy(bool)
 
 
-def _features(path, name, values, ids=None):
+def _class_numbers(path: Path, column: str, labels: pd.Series) -> np.ndarray:
+    codes, _ = pd.factorize(labels, sort=True)
+    if (codes < 0).any():
+        problem = f"{int((codes < 0).sum())} samples have none"
+        raise InputError(path, f".obs[{column!r}]", problem, "leave them out or label them")
+    return codes.astype(np.int64)
+
+
+def _features(path: Path, name: str, values: np.ndarray | None, names: np.ndarray | None = None) -> np.ndarray:
     if values is None or values.ndim != 2 or values.dtype.kind not in "fiub":
         raise InputError(path, name, "is no table of numbers, samples x features", "give one row per sample")
     if len(values) == 0:
         raise InputError(path, name, "there are no samples", "give at least one")
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
-        first = bad[0] if ids is None else repr(ids[bad[0]])
+        first = bad[0] if names is None else repr(str(names[bad[0]]))
         problem = f"{len(bad)} of {len(values)} samples hold NaN or infinity, sample {first} first"
         raise InputError(path, name, problem, "leave them out or fill them in")
     return np.ascontiguousarray(values, np.float32)
 
 
-def _classes(path, name, values):
+def _classes(path: Path, name: str, values: np.ndarray | None) -> np.ndarray | None:
     if values is None:
         return None
     if values.ndim != 1 or values.dtype.kind not in "iub" or (len(values) and values.min() < 0):

@@ -40,22 +40,13 @@ def read_table(path, field, columns):
     """
     if not Path(path).is_file():
         raise InputError(path, field, "no such file", "give the path of a tab-separated table")
-    for encoding in ("utf-8", "latin-1"):
+    try:
         try:
-            frame = pd.read_csv(
-                path,
-                sep="\t",
-                dtype=str,
-                keep_default_na=False,
-                na_values=list(MISSING),
-                encoding=encoding,
-                quoting=csv.QUOTE_NONE,
-            )
-            break
+            frame = _read_text(path, "utf-8")
         except UnicodeDecodeError:
-            continue
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError, EOFError, zlib.error) as error:
-            raise InputError(path, field, f"not a tab-separated table ({error})", "check the file") from error
+            frame = _read_text(path, "latin-1")
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError, EOFError, zlib.error) as error:
+        raise InputError(path, field, f"not a tab-separated table ({error})", "check the file") from error
     if _is_cut_off(path, len(frame.columns)):
         raise InputError(path, field, "it ends within a line", "fetch or copy the file again")
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first column for an index then
@@ -72,6 +63,18 @@ def read_table(path, field, columns):
                 "give a table of LINCS 2020 or GEO",
             )
     return frame
+
+
+def _read_text(path: str | Path, encoding: str) -> pd.DataFrame:
+    return pd.read_csv(
+        path,
+        sep="\t",
+        dtype=str,
+        keep_default_na=False,
+        na_values=list(MISSING),
+        encoding=encoding,
+        quoting=csv.QUOTE_NONE,
+    )
 
 
 def _is_cut_off(path, n_fields):

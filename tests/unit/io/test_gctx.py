@@ -64,7 +64,7 @@ def test_blocks_equal_fancy_indexing(tmp_path, rng, monkeypatch, layout, genes, 
     with h5py.File(path, "a") as file:
         del file["0/DATA/0/matrix"]
         file.create_dataset("0/DATA/0/matrix", data=matrix, **layout)
-    monkeypatch.setattr("dvgs.io.matrix.BLOCK_BYTES", 40)  # blocks of two profiles
+    monkeypatch.setattr("dvgs.io.matrix.MATRIX_BLOCK_BYTES", 40)  # blocks of two profiles
     monkeypatch.setattr("dvgs.io.gctx.TILE_BYTES", tile_bytes)
     positions, values = read(path, genes, profiles)
     expected = np.arange(7) if profiles is None else np.sort(profiles)
