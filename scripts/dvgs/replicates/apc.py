@@ -1,13 +1,18 @@
 """Replicate agreement (APC): of signatures, from their level 4 replicates, and of single replicates."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from dvgs.compendium.ledger import NOT_USABLE
-from dvgs.io.rows import ScratchRows
+from dvgs.io.matrix import Matrix
+from dvgs.io.rows import Rows, ScratchRows
 from dvgs.io.tables import MISSING_NUMBER
 from dvgs.progress import Progress
-from dvgs.replicates.correlation import GroupSums, doubled_ranks, rank_dtype, spearman_quantile
+from dvgs.replicates.correlation import Blocks, GroupSums, doubled_ranks, rank_dtype, spearman_quantile
+from dvgs.replicates.memberships import NOWHERE, Memberships
 from dvgs.replicates.null import LARGEST, draw_null_groups, false_discovery, null_p
 
 SINGLE = "single replicate"
@@ -20,12 +25,21 @@ NO_SIGNATURE = "replicate of no signature"
 QUANTILE = 0.75  # of the Spearman correlations of replicates, as in CMap's cc_q75
 
 
-def plates_of(profile_ids):
+def plates_of(profile_ids: pd.Series | pd.Index | list) -> np.ndarray:
     """The plate in profile ids such as `LJP005_A375_24H_X1_B19:A03`: what stands before the last colon."""
     return pd.Series(profile_ids, dtype=object).str.extract(r"^(.*):[^:]*$", expand=False).to_numpy()
 
 
-def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within="cell_iname"):
+def compute_apc(
+    level4: Matrix,
+    genes: np.ndarray,
+    members: pd.DataFrame,
+    signatures: pd.DataFrame,
+    n_null: int,
+    rng: np.random.Generator,
+    folder: str | Path,
+    within: str = "cell_iname",
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """APC of every signature, from its level 4 replicates, in one pass over the file.
 
     level4: an open Matrix. genes: positions of the genes to correlate over. members: DataFrame
@@ -40,80 +54,77 @@ def compute_apc(level4, genes, members, signatures, n_null, rng, folder, within=
     the replicates that could not be used.
     """
     members = members[members["sig_id"].isin(signatures.index)]
-    row = pd.Index(level4.profile_ids).get_indexer(members["profile_id"])
-    group = signatures.index.get_indexer(members["sig_id"])
-    found = row >= 0
-    if len(found) and not found.any():
-        first = members["profile_id"].iloc[0]
-        problem = f"none of the {len(found):,} replicates that siginfo names is in it, the first of them is {first!r}"
-        raise level4.error(problem, "give level 4 and siginfo of one release")
-    n_named = np.bincount(group, minlength=len(signatures))
-    n_found = np.bincount(group[found], minlength=len(signatures))
+    named = _memberships(level4, members, signatures.index)
+    there = named.row != NOWHERE
+    found = named.where(there)
+    stratum = plates_of(members["profile_id"]) if within == "plate" else _known(signatures[within])[named.group]
+    perturbagen = _known(signatures["pert_id"])[found.group]
+    null = draw_null_groups(found.row, stratum[there], perturbagen, _null_sizes(found), n_null, rng)
+    replicates = found.to_correlate()
+    summed, null_groups = replicates.with_null(null)
+    sums, q75 = _sums_and_quantiles(level4, genes, replicates.grouped, summed, folder)
 
-    stratum = plates_of(members["profile_id"]) if within == "plate" else _known(signatures[within])[group]
-    sizes = range(2, min(n_found.max(initial=0), LARGEST) + 1)  # unusable profiles make groups smaller
-    null = draw_null_groups(row[found], stratum[found], _known(signatures["pert_id"])[group[found]], sizes, n_null, rng)
-
-    # Only signatures of several replicates need a sum; single ones are looked at. The null groups are groups like any
-    # other, behind them: one pass serves all.
-    several = np.flatnonzero(n_found >= 2)
-    place = np.full(len(signatures), -1)
-    place[several] = np.arange(len(several))
-    used = found & (place[group] >= 0)
-    order = np.argsort(place[group[used]], kind="stable")
-    own_row, own_group = row[used][order], place[group[used]][order]
-    single = row[found & (place[group] < 0)]
-    looked_at = np.append(own_row, single), np.append(own_group, np.full(len(single), -1))
-    rows, groups, n_groups, null_groups = _with_null(*looked_at, len(several), null)
-    with ScratchRows(folder, (len(own_row), len(genes)), rank_dtype(len(genes))) as ranks:
-        blocks = _keeping_ranks(_measured(level4.blocks(genes, np.unique(rows))), own_row, ranks)
-        sums = GroupSums(blocks, rows, groups, n_groups, len(genes))
-        usable = ~np.isin(own_row, [*sums.constant, *sums.not_finite])
-        q75 = spearman_quantile(ranks, own_group, usable, len(several), QUANTILE)
-    values = sums.means()
-
-    constant, not_finite = np.isin(row, sums.constant), np.isin(row, sums.not_finite)
-    n_used = np.bincount(group[found & ~constant & ~not_finite], minlength=len(signatures))
+    means, several = sums.means(), found.groups_of_several()
     apc, spearman = np.full(len(signatures), np.nan), np.full(len(signatures), np.nan)
-    apc[several], spearman[several] = values[: len(several)], q75
-    p = null_p(apc, n_used, {size: values[g] for size, g in null_groups.items()})
-
-    has_not_finite = np.bincount(group[not_finite], minlength=len(signatures)) > 0
-    reason = np.select(
-        [~np.isnan(apc), n_named == 0, n_found < np.minimum(n_named, 2), n_named == 1, has_not_finite],
-        ["", UNKNOWN, MISSING, SINGLE, NOT_USABLE],
-        default=CONSTANT,
-    )
+    apc[several], spearman[several] = means[: len(several)], q75
+    constant, not_finite = named.are(sums.constant), named.are(sums.not_finite)
+    n_used = named.where(there & ~constant & ~not_finite).counts()
+    p = null_p(apc, n_used, {size: means[groups] for size, groups in null_groups.items()})
+    reason = _reasons(apc, named.counts(), found.counts(), named.where(not_finite).counts() > 0)
     table = {"sig_id": signatures.index.to_numpy(), "n_replicates": n_used, "apc": apc}
     table |= {"apc_null_p": p, "apc_fdr": false_discovery(p), "reason": reason, "spearman_q75": spearman}
-    why = np.select([~found & members["cut"], ~found, constant, not_finite], [CUT, MISSING, CONSTANT, NOT_USABLE], "")
+    why = np.select([~there & members["cut"], ~there, constant, not_finite], [CUT, MISSING, CONSTANT, NOT_USABLE], "")
     lost = members[["sig_id", "profile_id"]].assign(reason=why)
     return pd.DataFrame(table), lost[lost["reason"] != ""].reset_index(drop=True)
 
 
-def _known(column):
+def _memberships(level4: Matrix, members: pd.DataFrame, sig_ids: pd.Index) -> Memberships:
+    """A membership for each row of members, a group for each signature; InputError if level 4 has no replicate."""
+    row = pd.Index(level4.profile_ids).get_indexer(members["profile_id"])
+    if len(row) and (row == NOWHERE).all():
+        first = members["profile_id"].iloc[0]
+        problem = f"none of the {len(row):,} replicates that siginfo names is in it, the first of them is {first!r}"
+        raise level4.error(problem, "give level 4 and siginfo of one release")
+    return Memberships(row, sig_ids.get_indexer(members["sig_id"]), len(sig_ids))
+
+
+def _null_sizes(members: Memberships) -> range:
+    """The numbers of replicates that need a null: all up to the largest, as unusable ones make groups smaller."""
+    return range(2, min(members.counts().max(initial=0), LARGEST) + 1)
+
+
+def _sums_and_quantiles(
+    level4: Matrix, genes: np.ndarray, replicates: Memberships, summed: Memberships, folder: str | Path
+) -> tuple[GroupSums, np.ndarray]:
+    """One pass over level 4: sums over all groups, and the quantile of the correlations within those of replicates."""
+    with ScratchRows(folder, (len(replicates), len(genes)), rank_dtype(len(genes))) as ranks:
+        blocks = _keeping_ranks(_measured(level4.blocks(genes, np.unique(summed.row))), replicates.row, ranks)
+        sums = GroupSums(blocks, summed.row, summed.group, summed.n_groups, len(genes))
+        usable = ~replicates.are([*sums.constant, *sums.not_finite])
+        return sums, spearman_quantile(ranks, replicates.group, usable, replicates.n_groups, QUANTILE)
+
+
+def _reasons(apc: np.ndarray, n_named: np.ndarray, n_found: np.ndarray, has_not_finite: np.ndarray) -> np.ndarray:
+    """Why signatures have no APC, "" for those that have one."""
+    return np.select(
+        [~np.isnan(apc), n_named == 0, n_found < np.minimum(n_named, 2), n_named == 1, has_not_finite],
+        ["", UNKNOWN, MISSING, SINGLE, NOT_USABLE],
+        default=CONSTANT,
+    )
+
+
+def _known(column: pd.Series) -> np.ndarray:
     return column.astype(object).replace("", np.nan).to_numpy()
 
 
-def _with_null(row, group, n_groups, null):
-    """Members (profile, group) of the groups and the null ones behind them, how many all are, the null ones by size."""
-    rows, groups, null_groups = [row], [group], {}
-    for size, drawn in null.items():
-        null_groups[size] = np.arange(n_groups, n_groups + len(drawn))
-        rows.append(drawn.ravel())
-        groups.append(np.repeat(null_groups[size], size))
-        n_groups += len(drawn)
-    return np.concatenate(rows), np.concatenate(groups), n_groups, null_groups
-
-
-def _measured(blocks):
+def _measured(blocks: Blocks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pass blocks on, with NaN where nothing was measured."""
     for positions, values in blocks:
         missing = values == MISSING_NUMBER
         yield positions, np.where(missing, np.nan, values) if missing.any() else values  # most blocks need no copy
 
 
-def _keeping_ranks(blocks, row, ranks):
+def _keeping_ranks(blocks: Blocks, row: np.ndarray, ranks: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pass blocks on, and write the ranks of the members among them; row: the profile of each row of `ranks`."""
     order = np.argsort(row, kind="stable")
     ordered = row[order]
@@ -128,20 +139,9 @@ def _keeping_ranks(blocks, row, ranks):
         progress.advance(len(places))
 
 
-def compare_q75(ours, theirs):
-    """How our spearman_q75 compares with the `cc_q75` of siginfo, in words; "" where no signature has both."""
-    both = np.isfinite(ours) & np.isfinite(theirs)
-    if not both.any():
-        return ""
-    difference = np.abs(ours - theirs)[both]
-    alike = (difference <= 0.01).mean()
-    return (
-        f"The 75th percentile of the replicates' Spearman correlations differs from siginfo's cc_q75 by "
-        f"{np.median(difference):.3f} (median of {both.sum():,} signatures), in {alike:.1%} by at most .01"
-    )
-
-
-def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
+def compute_replicate_apc(
+    compendium: Matrix, obs: pd.DataFrame, n_null: int, rng: np.random.Generator, within: str = "cell_iname"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """APC of every single replicate: its mean Pearson correlation with its siblings, in two passes over the file.
 
     compendium: an open Matrix of single replicates. obs: DataFrame, a row per profile in file order, with `sig_id`
@@ -151,29 +151,24 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
     Returns (apc, lost). apc: DataFrame `profile_id, sig_id, n_replicates, apc, apc_null_p, apc_fdr, reason`, rows as in
     obs; n_replicates counts the usable replicates of the signature. lost: as of compute_apc.
     """
-    n = len(obs)
     group, names = pd.factorize(_known(obs["sig_id"]))
-    size = np.bincount(group[group >= 0], minlength=len(names))
-    own = np.flatnonzero(group >= 0)
+    every = Memberships(np.arange(len(obs)), group, len(names))
     stratum = plates_of(obs.index) if within == "plate" else _known(obs[within])
-    sizes = range(2, min(size.max(initial=0), LARGEST) + 1)
-    null = draw_null_groups(np.arange(n), stratum, _known(obs["pert_id"]), sizes, n_null, rng)
-    n_several = int((size >= 2).sum())
-    place = np.where(size >= 2, np.cumsum(size >= 2) - 1, -1)[group[own]]  # single ones need no sum
-    rows, groups, n_groups, null_groups = _with_null(own, place, n_several, null)
-    genes = np.arange(compendium.shape[1])
-    sums = GroupSums(compendium.blocks(genes, np.unique(rows)), rows, groups, n_groups, len(genes))
-    where, position, correlation = sums.with_siblings(compendium.blocks(genes, np.unique(rows)))
+    null = draw_null_groups(every.row, stratum, _known(obs["pert_id"]), _null_sizes(every), n_null, rng)
+    replicates = every.grouped.to_correlate()
+    summed, null_groups = replicates.with_null(null)
+    sums, (where, position, correlation) = _sums_and_siblings(compendium, summed)
 
-    apc, n_used = np.full(n, np.nan), np.zeros(n, int)
-    real = where < n_several
+    real = where < replicates.n_groups
+    apc = np.full(len(obs), np.nan)
     apc[position[real]] = correlation[real]
-    unusable = np.isin(np.arange(n), sums.constant), np.isin(np.arange(n), sums.not_finite)
-    n_used[own] = np.bincount(group[own], ~np.logical_or(*unusable)[own], len(names))[group[own]]
-    p = null_p(apc, n_used, {size: correlation[np.isin(where, g)] for size, g in null_groups.items()})
+    constant, not_finite = every.are(sums.constant), every.are(sums.not_finite)
+    usable = every.where(~constant & ~not_finite).counts()
+    n_used = np.where(group == NOWHERE, 0, np.append(usable, 0)[group])
+    p = null_p(apc, n_used, {size: correlation[np.isin(where, groups)] for size, groups in null_groups.items()})
     single = ~obs["sig_id"].duplicated(keep=False).to_numpy()
     reason = np.select(
-        [~np.isnan(apc), group < 0, *unusable, single],
+        [~np.isnan(apc), group == NOWHERE, constant, not_finite, single],
         ["", NO_SIGNATURE, CONSTANT, NOT_USABLE, SINGLE],
         default=NO_SIBLING,
     )
@@ -184,7 +179,16 @@ def compute_replicate_apc(compendium, obs, n_null, rng, within="cell_iname"):
     return found, lost.reset_index(drop=True)
 
 
-def absent_replicates(members, known):
+def _sums_and_siblings(
+    compendium: Matrix, summed: Memberships
+) -> tuple[GroupSums, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Two passes: sums over all groups, and (group, position, correlation) of their members (with_siblings)."""
+    genes, wanted = np.arange(compendium.shape[1]), np.unique(summed.row)
+    sums = GroupSums(compendium.blocks(genes, wanted), summed.row, summed.group, summed.n_groups, len(genes))
+    return sums, sums.with_siblings(compendium.blocks(genes, wanted))
+
+
+def absent_replicates(members: pd.DataFrame, known: pd.Index) -> pd.DataFrame:
     """The replicates that siginfo names and no other file: as `lost` of compute_apc.
 
     members: DataFrame `sig_id, profile_id, cut`, as for compute_apc. known: ids of the profiles that are used or in
@@ -192,3 +196,16 @@ def absent_replicates(members, known):
     """
     absent = members[~members["profile_id"].isin(known)]
     return absent[["sig_id", "profile_id"]].assign(reason=np.where(absent["cut"], CUT, MISSING))
+
+
+def compare_q75(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """How our spearman_q75 compares with the `cc_q75` of siginfo, in words; "" where no signature has both."""
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    if not both.any():
+        return ""
+    difference = np.abs(ours - theirs)[both]
+    near = (difference <= 0.01).mean()
+    return (
+        f"The 75th percentile of the replicates' Spearman correlations differs from siginfo's cc_q75 by "
+        f"{np.median(difference):.3f} (median of {both.sum():,} signatures), in {near:.1%} by at most .01"
+    )

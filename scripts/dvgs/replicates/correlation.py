@@ -1,14 +1,20 @@
 """Agreement within groups of profiles, from one pass over a file: what APC and its null are made of."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from scipy import stats
 from scipy.linalg.blas import daxpy, dger
 
-PART = 256  # profiles worked on at a time, so that float64 copies of them stay in cache
-RANKED = 4096  # members of whole groups whose ranks are read at once
+from dvgs.io.rows import Rows
+
+Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # (positions, values), as Matrix.blocks
+
+CHUNK_PROFILES = 256  # so that float64 copies of them stay in cache
+BLOCK_MEMBERS = 4096  # of whole groups, whose ranks are read at once
 
 
-def centre(values):
+def centre(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows centred, float64, and one over their norms: 0 for a row without variance, NaN for one that is not finite."""
     centred = values.astype(np.float64, order="C")
     mean = centred @ np.full(values.shape[1], 1 / values.shape[1])
@@ -25,22 +31,23 @@ class GroupSums:
     correlation over their pairs is (|s|² - n) / (n (n - 1)), and that of one with its siblings (z_i·s - 1) / (n - 1).
 
     blocks: yields (positions, values), positions increasing, each at most once. row, group: integer arrays of equal
-    length, profile position and group of every membership; a profile may be in several groups, and is only looked at
-    in group -1.
+    length, profile position and group of every membership (Memberships); a profile may be in several groups, and is
+    only looked at in group -1.
     Attributes: `n_used` (n_groups,) int, how many profiles of each group could be used; `constant`, `not_finite`: the
     positions of those that could not. Memory: n_groups x n_genes float64.
     """
 
-    def __init__(self, blocks, row, group, n_groups, n_genes):
+    def __init__(self, blocks: Blocks, row: np.ndarray, group: np.ndarray, n_groups: int, n_genes: int):
         order = np.argsort(row, kind="stable")
         self._row, self._group = np.asarray(row)[order], np.asarray(group)[order]
         self._sums = np.zeros((n_groups, n_genes))
         self.n_used = np.zeros(n_groups, int)
-        self.constant, self.not_finite = [], []
-        for positions, values in _parts(blocks):
+        self.constant: list[int] = []
+        self.not_finite: list[int] = []
+        for positions, values in _chunks(blocks):
             self._add(positions, values)
 
-    def _add(self, positions, values):
+    def _add(self, positions: np.ndarray, values: np.ndarray) -> None:
         centred, scale = centre(values)
         self.constant.extend(positions[scale == 0])
         self.not_finite.extend(positions[np.isnan(scale)])
@@ -50,28 +57,28 @@ class GroupSums:
             daxpy(centred[profile], self._sums[own], a=scale[profile])
         np.add.at(self.n_used, group, 1)
 
-    def _members(self, positions, usable):
+    def _members(self, positions: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Memberships of the usable among some profiles: index of the profile, group, index of the membership."""
         first, last = np.searchsorted(self._row, [positions[0], positions[-1] + 1])
         local = np.searchsorted(positions, self._row[first:last])
         keep = usable[local] & (positions[local] == self._row[first:last]) & (self._group[first:last] >= 0)
         return local[keep], self._group[first:last][keep], first + np.flatnonzero(keep)
 
-    def means(self):
+    def means(self) -> np.ndarray:
         """Mean correlation over the pairs of each group, (n_groups,); NaN for fewer than two usable profiles."""
         pairs = self.n_used * (self.n_used - 1.0)
         squares = np.einsum("ij,ij->i", self._sums, self._sums)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(pairs > 0, (squares - self.n_used) / pairs, np.nan)
 
-    def with_siblings(self, blocks):
+    def with_siblings(self, blocks: Blocks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean correlation of each member with the others of its group, from a second pass over the profiles.
 
         Returns arrays (group, position, correlation), one entry per membership of a usable profile in a group of two
         or more.
         """
         found = np.full(len(self._row), np.nan)
-        for positions, values in _parts(blocks):
+        for positions, values in _chunks(blocks):
             centred, scale = centre(values)
             local, group, where = self._members(positions, scale > 0)
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -81,18 +88,18 @@ class GroupSums:
         return self._group[known], self._row[known], found[known]
 
 
-def _parts(blocks):
+def _chunks(blocks: Blocks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for positions, values in blocks:
-        for start in range(0, len(positions), PART):
-            yield positions[start : start + PART], values[start : start + PART]
+        for start in range(0, len(positions), CHUNK_PROFILES):
+            yield positions[start : start + CHUNK_PROFILES], values[start : start + CHUNK_PROFILES]
 
 
-def rank_dtype(n_genes):
+def rank_dtype(n_genes: int) -> type[np.unsignedinteger]:
     """What doubled ranks are kept in: 16 bits do for 32,767 genes."""
     return np.uint16 if n_genes <= 32_767 else np.uint32
 
 
-def doubled_ranks(values):
+def doubled_ranks(values: np.ndarray) -> np.ndarray:
     """Twice the ranks of the values of each row, 1 to n, ties averaged: integers of rank_dtype(n)."""
     dtype = rank_dtype(values.shape[1])
     order = np.argsort(values, axis=1)
@@ -104,7 +111,7 @@ def doubled_ranks(values):
     return ranks
 
 
-def spearman_quantile(ranks, group, usable, n_groups, quantile):
+def spearman_quantile(ranks: Rows, group: np.ndarray, usable: np.ndarray, n_groups: int, quantile: float) -> np.ndarray:
     """A quantile of the pairwise Spearman correlations within each group.
 
     ranks: ScratchRows of doubled_ranks, a row per member. group: (rows,) int, sorted. usable: (rows,) bool, which
@@ -114,7 +121,7 @@ def spearman_quantile(ranks, group, usable, n_groups, quantile):
     ends = np.flatnonzero(np.diff(group, append=-1)) + 1  # of the groups
     start = 0
     while start < len(group):
-        within = ends[(ends > start) & (ends <= start + RANKED)]
+        within = ends[(ends > start) & (ends <= start + BLOCK_MEMBERS)]
         stop = within[-1] if len(within) else ends[ends > start][0]  # whole groups
         keep = usable[start:stop]
         rows = ranks.read(start, stop)[keep].astype(np.float32)
@@ -127,8 +134,8 @@ def spearman_quantile(ranks, group, usable, n_groups, quantile):
     return found
 
 
-def _quantile_of_pairs(centred, quantile):
-    """centred: (groups, n, genes)."""
+def _quantile_of_pairs(centred: np.ndarray, quantile: float) -> np.ndarray:
+    """The quantile over the pairs of each group, (groups,); centred: ranks less their mean, (groups, n, genes)."""
     products = centred @ centred.transpose(0, 2, 1)
     norm = np.sqrt(np.einsum("gii->gi", products))
     with np.errstate(invalid="ignore", divide="ignore"):

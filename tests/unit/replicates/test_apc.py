@@ -77,7 +77,7 @@ def test_doubled_ranks_are_those_of_scipy(rng):
 
 
 def test_spearman_quantile_is_that_of_the_pairs(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr("dvgs.replicates.correlation.RANKED", 1)  # a few groups at a time
+    monkeypatch.setattr("dvgs.replicates.correlation.BLOCK_MEMBERS", 1)  # a few groups at a time
     x = rng.integers(-4, 5, (40, 30)) + 2 * rng.normal(size=30)
     group = np.repeat([0, 1, 2, 4, 5, 6], [2, 1, 7, 20, 3, 7])
     usable = np.ones(40, bool)
