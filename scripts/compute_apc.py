@@ -20,9 +20,8 @@ def of_signatures(input, obs, folder, **null):
         members = explode_replicates(obs["distil_ids"].astype(str))
         apc, lost = compute_apc(level4, genes, members, obs, folder=folder, **null)
     if "cc_q75" in obs:
-        logger.info(
-            compare_q75(apc["spearman_q75"].to_numpy(), obs["cc_q75"].to_numpy()) or "siginfo's cc_q75 is empty"
-        )
+        told = compare_q75(apc["spearman_q75"].to_numpy(), obs["cc_q75"].to_numpy())
+        logger.info(told or "siginfo's cc_q75 is empty")
     return apc, lost
 
 
@@ -31,9 +30,8 @@ def of_replicates(input, obs, **null):
         apc, lost = compute_replicate_apc(compendium, obs, **null)
     if "siginfo" in input.keys():  # noqa: SIM118
         members = explode_replicates(read_siginfo(input.siginfo)["distil_ids"])
-        left_out = read_ledger(input.ledger)["profile_id"]
-        absent = absent_replicates(members, obs.index.append(pd.Index(left_out)))
-        lost = pd.concat([absent, lost], ignore_index=True)
+        known = obs.index.append(pd.Index(read_ledger(input.ledger)["profile_id"]))
+        lost = pd.concat([absent_replicates(members, known), lost], ignore_index=True)
     return apc, lost
 
 

@@ -1,5 +1,7 @@
 """The null of replicate agreement: groups of profiles that are no replicates of each other."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -7,7 +9,14 @@ from scipy import stats
 LARGEST = 10  # profiles; with more, the null is narrower still, so the p value errs on the safe side
 
 
-def draw_null_groups(row, stratum, perturbagen, sizes, n_groups, rng):
+def draw_null_groups(
+    row: np.ndarray,
+    stratum: np.ndarray,
+    perturbagen: np.ndarray,
+    sizes: Iterable[int],
+    n_groups: int,
+    rng: np.random.Generator,
+) -> dict[int, np.ndarray]:
     """Groups of profiles that are no replicates: of one stratum (cell line or plate), of different perturbagens.
 
     row, stratum, perturbagen: arrays of equal length, one entry per profile; missing ones take no part. sizes: the
@@ -31,12 +40,13 @@ def draw_null_groups(row, stratum, perturbagen, sizes, n_groups, rng):
             groups[size] = np.empty((0, size), int)
             continue
         chosen = rng.choice(eligible, n_groups, p=weight[eligible] / weight[eligible].sum())
-        run = np.array([first_run[s] + rng.choice(breadth[s], size, replace=False) for s in chosen])
+        drawn = [first_run[s] + rng.choice(breadth[s], size, replace=False) for s in chosen]
+        run = np.array(drawn, int).reshape(-1, size)
         groups[size] = rows[start[run] + rng.integers(length[run])]
     return groups
 
 
-def null_p(agreement, n_used, null):
+def null_p(agreement: np.ndarray, n_used: np.ndarray, null: Mapping[int, np.ndarray]) -> np.ndarray:
     """P(as many non-replicates agree at least as well), (n,); NaN without agreement or without a null.
 
     null: {size: agreement of null groups of that size}.
@@ -51,7 +61,7 @@ def null_p(agreement, n_used, null):
     return p
 
 
-def false_discovery(p):
+def false_discovery(p: np.ndarray) -> np.ndarray:
     """False discovery rates of p values (Benjamini and Hochberg), NaN where there is none."""
     known = ~np.isnan(p)
     fdr = np.full(len(p), np.nan)

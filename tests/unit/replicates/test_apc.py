@@ -4,17 +4,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
-from collapse import main as collapse_cleaned
 from compute_apc import of_replicates
 from dvgs.compendium.ledger import NOT_USABLE
-from dvgs.compendium.profiles import Profiles
 from dvgs.errors import InputError
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import GctxFile, write_gctx
 from dvgs.io.h5ad import read_obs, write_h5ad
-from dvgs.io.rows import ScratchRows
 from dvgs.io.tables import explode_replicates, read_siginfo
 from dvgs.replicates.apc import (
     CONSTANT,
@@ -29,67 +25,11 @@ from dvgs.replicates.apc import (
     compute_replicate_apc,
     plates_of,
 )
-from dvgs.replicates.correlation import GroupSums, doubled_ranks, spearman_quantile
-from dvgs.replicates.modz import collapse, landmarks, modz
-from dvgs.replicates.null import draw_null_groups, null_p
 
 
 def slow_apc(profiles):
     """The definition: the mean over pairs of np.corrcoef."""
     return np.mean([np.corrcoef(a, b)[0, 1] for a, b in combinations(profiles.astype(np.float64), 2)])
-
-
-@pytest.mark.parametrize("order", ["C", "F"])  # in memory
-def test_average_pearson_is_the_mean_over_pairs(rng, order):
-    x = (rng.normal(size=(40, 30)) + rng.normal(size=30) + 1000).astype(np.float32)
-    row, group = [], []
-    for g, size in enumerate([2, 3, 7, 12, 1]):  # groups that share profiles, too
-        row += rng.choice(40, size, replace=False).tolist()
-        group += [g] * size
-    blocks = [(np.arange(s, min(s + 9, 40)), x[s : s + 9].copy(order)) for s in range(0, 40, 9)]
-    sums = GroupSums(blocks, np.array(row), np.array(group), 5, 30)
-    apc = sums.means()
-    expected = [slow_apc(x[[r for r, k in zip(row, group, strict=True) if k == g]]) for g in range(4)]
-    assert np.allclose(apc[:4], expected, atol=1e-10) and np.isnan(apc[4])
-    assert sums.n_used.tolist() == [2, 3, 7, 12, 1] and not sums.constant and not sums.not_finite
-    correlation = np.corrcoef(x.astype(np.float64))
-    where, position, found = sums.with_siblings(blocks)
-    assert sorted(zip(where, position, strict=True)) == sorted(zip(group[:-1], row[:-1], strict=True))
-    for g, r, value in zip(where, position, found, strict=True):
-        others = [k for k, h in zip(row, group, strict=True) if h == g and k != r]
-        assert value == pytest.approx(correlation[r, others].mean(), abs=1e-10)
-
-
-def test_constant_and_nan_profiles_are_set_aside(rng):
-    x = rng.normal(size=(5, 20)).astype(np.float32)
-    x[1] = 0.1
-    x[3, 0] = np.nan
-    sums = GroupSums([(np.arange(5), x)], np.arange(5), np.zeros(5, int), 1, 20)
-    assert (sums.constant, sums.not_finite) == ([1], [3]) and sums.n_used.tolist() == [3]
-    assert np.isclose(sums.means()[0], slow_apc(x[[0, 2, 4]]), atol=1e-10)
-
-
-def test_doubled_ranks_are_those_of_scipy(rng):
-    x = np.vstack([rng.normal(size=(3, 40)), rng.integers(0, 9, (3, 40)), np.clip(5 * rng.normal(size=(2, 40)), -3, 3)])
-    assert np.array_equal(doubled_ranks(x.astype(np.float32)), 2 * stats.rankdata(x.astype(np.float32), axis=1))
-    assert doubled_ranks(x).dtype == np.uint16
-    assert doubled_ranks(np.arange(40_000)[None, ::-1])[0, :2].tolist() == [80_000, 79_998]
-
-
-def test_spearman_quantile_is_that_of_the_pairs(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr("dvgs.replicates.correlation.BLOCK_MEMBERS", 1)  # a few groups at a time
-    x = rng.integers(-4, 5, (40, 30)) + 2 * rng.normal(size=30)
-    group = np.repeat([0, 1, 2, 4, 5, 6], [2, 1, 7, 20, 3, 7])
-    usable = np.ones(40, bool)
-    usable[[4, 30, 31]] = False
-    with ScratchRows(tmp_path, (40, 30), np.uint16) as ranks:
-        ranks.write(np.arange(40)[::-1], doubled_ranks(x)[::-1])
-        found = spearman_quantile(ranks, group, usable, 7, 0.75)
-    for g in range(7):
-        rows = x[(group == g) & usable]
-        pairs = [stats.spearmanr(a, b).statistic for a, b in combinations(rows, 2)]
-        expected = np.quantile(pairs, 0.75, method="hazen") if pairs else np.nan
-        assert found[g] == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 @pytest.fixture
@@ -154,18 +94,6 @@ def test_single_replicates_that_cannot_be_used_are_told(tmp_path, rng, n_null):
     assert (apc.loc[members["sig_id"].iloc[:38], "reason"] == SINGLE).all()
 
 
-def test_null_p_is_the_share_of_the_null_that_is_as_high(rng):
-    null = {size: np.append(rng.normal(size=30).round(1), np.nan) for size in (2, 9, 10)} | {3: np.empty(0)}
-    n_used = np.array([2, 3, 9, 10, 11, 500, 2, 1])
-    agreement = np.append(rng.normal(size=6).round(1), [np.nan, 0])
-    expected = []
-    for value, n in zip(agreement, n_used, strict=True):
-        of = [] if np.isnan(value) else [v for v in null.get(min(n, 10), []) if not np.isnan(v)]
-        expected.append((1 + sum(v >= value for v in of)) / (1 + len(of)) if of else np.nan)
-    assert np.array_equal(null_p(agreement, n_used, null), expected, equal_nan=True)
-    assert np.isfinite(expected).tolist() == [True, False, True, True, True, True, False, False]
-
-
 def test_file_order_does_not_matter(tmp_path, level4, rng):
     file, x = level4
     order, genes = rng.permutation(12), rng.permutation(25)
@@ -178,18 +106,6 @@ def test_file_order_does_not_matter(tmp_path, level4, rng):
             for f in (file, other)
         ]
     assert np.allclose(*apcs, atol=1e-6)
-
-
-def test_null_groups_are_no_replicates(rng):
-    cell = rng.choice(["A", "B"], 60)
-    perturbagen = rng.choice(list("pqrstu"), 60)
-    groups = draw_null_groups(np.arange(100, 160), cell, perturbagen, {2, 4, 9}, 30, rng)
-    assert groups[2].shape == (30, 2) and groups[4].shape == (30, 4)
-    for group in [*groups[2], *groups[4]]:
-        inside = group - 100
-        assert len(set(cell[inside])) == 1
-        assert len(set(perturbagen[inside])) == len(inside)
-    assert len(groups[9]) == 0  # six perturbagens cannot fill it
 
 
 def test_null_p_is_uniform_without_replicate_agreement(tmp_path, rng):
@@ -236,18 +152,6 @@ def test_level_4_of_another_release_is_refused(level4, rng, tmp_path):
         compute_apc(level4[0], np.arange(25), members, signatures, 5, rng, tmp_path)
 
 
-def test_nothing_left_to_collapse(tmp_path, rng):
-    obs = pd.DataFrame({"sig_id": ["s", "s", ""], "cell_iname": "A"}, index=list("abc"))
-    for name, rows in (("before", [0, 1, 2]), ("cleaned", [2])):
-        write_h5ad(tmp_path / name, rng.normal(size=(len(rows), 4)), obs.iloc[rows], pd.DataFrame(index=list("wxyz")))
-    output = SimpleNamespace(gctx=str(tmp_path / "x.gctx"), ledger=tmp_path / "x.tsv")
-    collapse_cleaned(SimpleNamespace(signatures=tmp_path / "before", cleaned=tmp_path / "cleaned"), output)
-    with GctxFile(output.gctx) as file:
-        assert file.shape == (0, 4)
-        assert set(file.metadata("profile")) == {"cell_iname", "nsample", "distil_ids", "distil_wt"}
-    assert pd.read_csv(output.ledger, sep="\t").to_numpy().tolist() == [["s", 2, "all replicates dropped"]]
-
-
 def test_apc_of_single_replicates(tmp_path, rng):
     x = rng.normal(size=(9, 30)).astype(np.float32)
     x[:3] += rng.normal(size=30)
@@ -290,22 +194,6 @@ def test_ledger_of_single_replicates(tmp_path, rng):
     assert lost.to_numpy().tolist() == [["s", "gone", MISSING], ["t", "d", CONSTANT], ["u", "e", CONSTANT]]
 
 
-def test_modz_reproduces_the_level_5_of_its_own_pipeline(real_data):
-    folder = real_data / "l1000/formats"
-    with GctxFile(folder / "level5_of_those_replicates_n3x978.gctx") as file:
-        ids = file.metadata("profile")["distil_id"].str.split("|").to_dict()
-        level5 = dict(zip(file.profile_ids, next(file.blocks(range(978)))[1], strict=True))
-        genes5 = file.gene_ids
-    with GctxFile(folder / "level4_replicates_n6x978.gctx") as file:
-        genes = pd.Index(file.gene_ids).get_indexer(genes5)
-        level4 = dict(zip(file.profile_ids, next(file.blocks(genes))[1], strict=True))
-    found = {sig: modz(np.array([level4[r] for r in reps])) for sig, reps in ids.items()}
-    for sig, (signature, _) in found.items():
-        assert np.allclose(signature, level5[sig], atol=1e-5)
-    weights = next(w for _, w in found.values() if len(w) == 3)
-    assert sorted(np.round(weights, 3)) == [0.219, 0.334, 0.447]
-
-
 def test_spearman_q75_is_the_cc_q75_of_the_pipeline(real_data, rng, tmp_path):
     folder = real_data / "l1000/formats"
     with GctxFile(folder / "level5_of_those_replicates_n3x978.gctx") as file:
@@ -316,45 +204,6 @@ def test_spearman_q75_is_the_cc_q75_of_the_pipeline(real_data, rng, tmp_path):
         apc, _ = compute_apc(file, np.arange(978), members, signatures, 5, rng, tmp_path)
     expected = metadata["distil_cc_q75"].astype(float).replace(-666, np.nan)
     assert np.allclose(apc["spearman_q75"], expected, atol=0.005, equal_nan=True) and expected.notna().sum() == 2
-
-
-def test_collapsed_replicates_are_the_level_5_of_the_pipeline(real_data, tmp_path):
-    folder = real_data / "l1000/formats"
-    with GctxFile(folder / "level5_of_those_replicates_n3x978.gctx") as file:
-        members = explode_replicates(file.metadata("profile")["distil_id"]).sort_values(["sig_id", "profile_id"])
-        level5, genes = dict(zip(file.profile_ids, next(file.blocks(range(978)))[1], strict=True)), file.gene_ids
-    with GctxFile(folder / "level4_replicates_n6x978.gctx") as file:
-        _, x = next(file.blocks(pd.Index(file.gene_ids).get_indexer(genes)))
-        x = x[pd.Index(file.profile_ids).get_indexer(members["profile_id"])]
-    x, sig_id = np.vstack([x[:1], x]), np.array(["", *members["sig_id"]])  # and one replicate of nothing
-    write_h5ad(tmp_path / "x.h5ad", x, pd.DataFrame(index=range(7)), pd.DataFrame(index=genes))
-    found = list(collapse(Profiles(tmp_path / "x.h5ad"), sig_id))
-    assert [sig_id[rows[0]] for rows, *_ in found] == sorted(level5)
-    for rows, signature, weights in found:
-        assert np.allclose(signature, level5[sig_id[rows[0]]], atol=1e-5) and weights.sum() == pytest.approx(1)
-
-
-def test_modz_of_one_two_and_disagreeing_replicates(rng):
-    x = rng.normal(size=(3, 50))
-    assert np.array_equal(modz(x[:1])[0], x[0])
-    assert np.allclose(modz(x[:2])[0], x[:2].mean(axis=0))
-    assert np.allclose(modz(np.array([[20.0, -20, 0]]))[0], [10, -10, 0])
-    _, weights = modz(np.array([x[0], x[0], x[0], -x[0]]))
-    assert weights[3] < 0.02 and np.isclose(weights.sum(), 1)
-
-
-def test_modz_of_constant_replicates(rng):
-    x = rng.normal(size=(3, 50)) + rng.normal(size=50)
-    signature, weights = modz(np.vstack([x, np.full(50, 20)]))
-    assert np.isfinite(signature).all() and np.allclose(weights[:3] / weights[:3].sum(), modz(x)[1])
-    assert 0 < weights[3] < weights[:3].min()
-    assert np.allclose(modz(np.full((3, 50), 20))[1], 1 / 3)
-
-
-@pytest.mark.parametrize("n", [0, 1])
-def test_replicates_are_weighted_over_all_genes_where_landmarks_are_too_few(n):
-    var = pd.DataFrame({"feature_space": ["landmark"] * n + ["inferred"] * (5 - n)})
-    assert landmarks(var).tolist() == landmarks(var[[]]).tolist() == list(range(5))
 
 
 def test_real_release(real_data, rng, tmp_path, monkeypatch):
