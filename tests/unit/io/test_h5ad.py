@@ -134,3 +134,24 @@ def test_the_same_data_is_the_same_bytes_a_second_later(tmp_path, rng):
         write_h5ad(tmp_path / name, x, obs.assign(group=list("xyxy")), var, uns={"n": 1}, obsm={"X_latent": x})
         time.sleep(1.1)  # HDF5 would note the second
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_a_killed_job_leaves_one_partial_file_that_the_next_overwrites(tmp_path, monkeypatch):
+    x, obs, var = np.ones((2, 1), np.float32), pd.DataFrame(index=list("ab")), pd.DataFrame(index=["g"])
+    real = ad.AnnData.write_h5ad
+
+    def killed(self, path):
+        real(self, path)
+        os._exit(0)  # as SIGTERM and SIGKILL do, which no `finally` hears of
+
+    left = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(ad.AnnData, "write_h5ad", killed)
+            write_h5ad(tmp_path / "x.h5ad", x, obs, var)
+        os.waitpid(child, 0)
+        left.append(sorted(path.name for path in tmp_path.iterdir()))
+    assert len(left[0]) == 2 and left[0] == left[1]
+    write_h5ad(tmp_path / "x.h5ad", x, obs, var)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5ad"]

@@ -1,19 +1,13 @@
 import errno
-import json
 import logging
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
-import anndata as ad
-import numpy as np
-import pandas as pd
 import pytest
 
 from dvgs import progress
 from dvgs.errors import InputError
-from dvgs.io.files import read_json, write_json, written_whole
-from dvgs.io.h5ad import write_h5ad
 from dvgs.seeds import derive_seed, generator
 from dvgs.workflow.job import job
 
@@ -74,45 +68,6 @@ def test_sizes_are_readable():
     assert list(map(progress.readable_size, sizes)) == (
         ["0 B", "999 B", "1 kB", "999 kB", "1 MB", "412 MB", "89 GB", "1.5 TB"]
     )
-
-
-def test_files_are_whole_or_not_there(tmp_path):
-    path = tmp_path / "deep" / "x"
-    with pytest.raises(RuntimeError), written_whole(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError
-    assert list(path.parent.iterdir()) == []
-    with written_whole(path) as partial:
-        partial.write_text("all")
-    assert path.read_text() == "all" and list(path.parent.iterdir()) == [path]
-
-
-def test_a_killed_job_leaves_one_partial_file_that_the_next_overwrites(tmp_path, monkeypatch):
-    x, obs, var = np.ones((2, 1), np.float32), pd.DataFrame(index=list("ab")), pd.DataFrame(index=["g"])
-    real = ad.AnnData.write_h5ad
-
-    def killed(self, path):
-        real(self, path)
-        os._exit(0)  # as SIGTERM and SIGKILL do, which no `finally` hears of
-
-    left = []
-    for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            monkeypatch.setattr(ad.AnnData, "write_h5ad", killed)
-            write_h5ad(tmp_path / "x.h5ad", x, obs, var)
-        os.waitpid(child, 0)
-        left.append(sorted(path.name for path in tmp_path.iterdir()))
-    assert len(left[0]) == 2 and left[0] == left[1]
-    write_h5ad(tmp_path / "x.h5ad", x, obs, var)
-    assert [path.name for path in tmp_path.iterdir()] == ["x.h5ad"]
-
-
-def test_json_has_no_nan(tmp_path):
-    write_json(tmp_path / "x.json", {"n": 1, "cutoff": "auto", "sd": float("nan"), "r2": 0.5})
-    assert json.loads((tmp_path / "x.json").read_text())["sd"] is None
-    found = read_json(tmp_path / "x.json")
-    assert np.isnan(found.pop("sd")) and found == {"n": 1, "cutoff": "auto", "r2": 0.5}
 
 
 def test_seeds_differ_by_name_and_stay():
