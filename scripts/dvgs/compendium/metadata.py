@@ -1,16 +1,19 @@
 """What describes the profiles: the tables of a LINCS release, or what a file of another compendium says itself."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from dvgs.errors import InputError
+from dvgs.io.matrix import Matrix
 from dvgs.io.tables import MISSING, MISSING_NUMBER, explode_replicates, rename_columns, uniform
 from dvgs.progress import logger
 
-# The columns that the workflow knows, and what they are called in the config.
-COLUMNS = {"replicate": "sig_id", "perturbagen": "pert_id", "cell": "cell_iname"}
+# The columns that the workflow knows, by what they are called in the config.
+KNOWN_COLUMNS = {"replicate": "sig_id", "perturbagen": "pert_id", "cell": "cell_iname"}
 
 
-def describe_replicates(instinfo, siginfo):
+def describe_replicates(instinfo: pd.DataFrame, siginfo: pd.DataFrame) -> pd.DataFrame:
     """instinfo with a column `sig_id`: the signature that each replicate belongs to, "" for none.
 
     A replicate of several signatures counts for the first of them in siginfo. Raises InputError if siginfo names none
@@ -30,7 +33,7 @@ def describe_replicates(instinfo, siginfo):
     return instinfo.assign(sig_id=signature.reindex(instinfo.index).fillna("").to_numpy())
 
 
-def describe_profiles(matrix, columns):
+def describe_profiles(matrix: Matrix, columns: Mapping[str, str | None]) -> pd.DataFrame:
     """What a file says of its profiles, with the columns that the workflow knows, numbers and units as in siginfo.
 
     matrix: an open Matrix. columns: dict `replicate, perturbagen, cell` of names of its columns, or None. Without a
@@ -43,21 +46,23 @@ def describe_profiles(matrix, columns):
             problem = f"its profiles have no column {column!r} (there are {there})"
             raise InputError(matrix.path, f"input.columns.{key}", problem, "name one of them, or leave it out")
     table = table.mask(table.isin([*MISSING, MISSING_NUMBER]))
-    known = {COLUMNS[key]: _text(table[column]) for key, column in columns.items() if column is not None}
+    known = {KNOWN_COLUMNS[key]: _text(table[column]) for key, column in columns.items() if column is not None}
     known.setdefault("sig_id", pd.Series("", index=table.index))
     known.setdefault("pert_id", known["sig_id"])
     known.setdefault("cell_iname", pd.Series("all", index=table.index))
     # What the file has under these names is something else, unless it was named.
-    table = uniform(table.drop(columns=[COLUMNS[key] for key, column in columns.items() if column == COLUMNS[key]]))
+    table = uniform(
+        table.drop(columns=[KNOWN_COLUMNS[key] for key, column in columns.items() if column == KNOWN_COLUMNS[key]])
+    )
     found = pd.concat([pd.DataFrame(known), rename_columns(table, known)], axis=1)
     found.index = pd.Index(matrix.profile_ids)
     return found
 
 
-def _text(column):
+def _text(column: pd.Series) -> pd.Series:
     return column.astype(object).where(column.notna(), "").astype(str)
 
 
-def gene_table(matrix):
+def gene_table(matrix: Matrix) -> pd.DataFrame:
     """What a file says of its genes, indexed by gene id."""
     return matrix.metadata("gene").set_axis(pd.Index(matrix.gene_ids))

@@ -1,5 +1,7 @@
 """What is on which plate: signatures, their replicates and the genes."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -15,7 +17,7 @@ REPLICATES, REPLICATE_SHARES = (2, 3, 4, 5, 6), (0.1, 0.1, 0.2, 0.3, 0.3)  # of 
 LANDMARKS, INFERRED, TARGETS = 978, 120, 30
 
 
-def lay_out(n_signatures):
+def lay_out(n_signatures: int) -> pd.DataFrame:
     """Signatures: compounds in doses on plate maps, every map in some cell lines; then controls and shRNAs."""
     rows = [_compound_signature(i) for i in range(n_signatures)]
     experiments = {row["experiment"]: row for row in rows}
@@ -26,7 +28,7 @@ def lay_out(n_signatures):
     return pd.DataFrame(rows)
 
 
-def _compound_signature(index):
+def _compound_signature(index: int) -> dict[str, Any]:
     experiment, slot = divmod(index, COMPOUNDS_PER_MAP * len(DOSES))
     plate_map = experiment // CELLS_PER_MAP
     compound = plate_map * COMPOUNDS_PER_MAP + slot // len(DOSES)
@@ -48,25 +50,38 @@ def _compound_signature(index):
     }
 
 
-def _control_signature(row):
-    control = {"sig_id": f"{row['experiment']}:DMSO:-666", "pert_id": "DMSO", "cmap_name": "DMSO"}
-    control |= {"pert_type": "ctl_vehicle", "pert_dose": np.nan, "well": CONTROL_WELL, "perturbagen": -1}
-    return row | control | {"target": -1}
+def _control_signature(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {
+        "sig_id": f"{row['experiment']}:DMSO:-666",
+        "pert_id": "DMSO",
+        "cmap_name": "DMSO",
+        "pert_type": "ctl_vehicle",
+        "pert_dose": np.nan,
+        "well": CONTROL_WELL,
+        "perturbagen": -1,
+        "target": -1,
+    }
 
 
-def _shrna_signature(index, perturbagen):
+def _shrna_signature(index: int, perturbagen: int) -> dict[str, Any]:
     pert_id, target = f"TRCN{index + 1:010d}", index % TARGETS
-    row = {
+    return {
         "sig_id": f"DEMO.KD001_PC3_96H:{pert_id}",
         "pert_id": pert_id,
         "cmap_name": f"target{target + 1:02d}",
+        "pert_type": "trt_sh",
+        "cell_iname": "PC3",
+        "pert_time": 96,
+        "pert_dose": np.nan,
+        "experiment": "DEMO.KD001_PC3_96H",
+        "bead_batch": "b90",
+        "perturbagen": perturbagen,
+        "well": WELLS[FIRST_WELL + index],
+        "target": target,
     }
-    row |= {"pert_type": "trt_sh", "cell_iname": "PC3", "pert_time": 96, "pert_dose": np.nan}
-    row |= {"experiment": "DEMO.KD001_PC3_96H", "bead_batch": "b90", "perturbagen": perturbagen}
-    return row | {"well": WELLS[FIRST_WELL + index], "target": target}
 
 
-def draw_replicates(signatures, rng):
+def draw_replicates(signatures: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """One row per replicate, grouped by signature: `signature` (position), `det_plate, det_well, sample_id`."""
     treated = (signatures["pert_type"] != "ctl_vehicle").to_numpy()
     n_single = round(SINGLE_SHARE * treated.sum())
@@ -87,7 +102,7 @@ def draw_replicates(signatures, rng):
     return replicates
 
 
-def draw_genes(rng):
+def draw_genes(rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
     """The gene table, landmarks first, and the weights (landmarks x inferred) that infer the other genes."""
     n = LANDMARKS + INFERRED
     ids = rng.choice(np.arange(2, 60_000), n, replace=False)
