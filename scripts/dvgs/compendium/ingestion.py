@@ -1,5 +1,6 @@
 """The compendium: which profiles are used, streamed into one .h5ad, and the ledger of what was left out."""
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from dvgs.compendium.ledger import (
 from dvgs.errors import InputError
 from dvgs.io.files import written_whole
 from dvgs.io.h5ad import add_tables, create_x, fill_x
-from dvgs.io.rows import check_space
+from dvgs.io.matrix import Matrix
+from dvgs.io.rows import Rows, check_space
 from dvgs.io.tables import MISSING_NUMBER, rename_columns
 from dvgs.progress import Progress, logger
 
@@ -28,12 +30,13 @@ LARGE_COUNT = 20  # more than a z-score or a logarithm comes to
 COUNTS_PER_PROFILE = 1e4  # as scanpy's tutorials have it
 
 
-def select_genes(matrix, genes_table, choice):
+def select_genes(matrix: Matrix, genes_table: pd.DataFrame, choice: str) -> np.ndarray:
     """Positions in an open Matrix of the genes to use, sorted by gene id so that file order does not matter.
 
     choice: "landmark", "all", or the path of a text file with one gene id a line. genes_table: DataFrame indexed
     by gene id, for landmarks with `feature_space`. Raises InputError if none is there or a listed one is missing.
     """
+    wanted: Collection[str] | np.ndarray | pd.Index
     if choice == "all":
         wanted = matrix.gene_ids
     elif choice == "landmark":
@@ -60,7 +63,7 @@ def select_genes(matrix, genes_table, choice):
     return ids.index.to_numpy()
 
 
-def _landmarks(genes_table, matrix):
+def _landmarks(genes_table: pd.DataFrame, matrix: Matrix) -> pd.Index:
     if "feature_space" not in genes_table.columns:
         raise InputError(
             genes_table.attrs.get("path", matrix.path),
@@ -71,7 +74,7 @@ def _landmarks(genes_table, matrix):
     return genes_table.index[genes_table["feature_space"] == "landmark"]
 
 
-def _read_list(path):
+def _read_list(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8-sig") as file:
             genes = list(dict.fromkeys(line.strip() for line in file if line.strip()))
@@ -87,7 +90,9 @@ def _read_list(path):
     return genes
 
 
-def select_profiles(table, matrix_ids, pert_types, qc_pass):
+def select_profiles(
+    table: pd.DataFrame, matrix_ids: Sequence[str] | np.ndarray, pert_types: list[str] | None, qc_pass: bool
+) -> tuple[pd.Index, pd.DataFrame]:
     """Which profiles are used, and why the others are not.
 
     table: DataFrame indexed by profile id. matrix_ids: ids in the matrix. pert_types: list, or None for all.
@@ -98,7 +103,7 @@ def select_profiles(table, matrix_ids, pert_types, qc_pass):
     wanted = table.reindex(columns=["pert_type", "qc_pass"]).reindex(ids)
     reason = pd.Series("", index=ids)
 
-    def leave_out(condition, why):
+    def leave_out(condition: np.ndarray | pd.Series, why: str) -> None:
         reason[(reason == "") & condition] = why
 
     leave_out(~ids.isin(table.index), NOT_IN_TABLE)
@@ -111,7 +116,18 @@ def select_profiles(table, matrix_ids, pert_types, qc_pass):
     return ids[reason == ""].sort_values(), ledger_of(left_out.index, left_out.to_numpy())
 
 
-def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_values="drop", counts=False):
+def ingest(
+    path: str | Path,
+    matrix: Matrix,
+    table: pd.DataFrame,
+    genes_table: pd.DataFrame,
+    *,
+    pert_types: list[str] | None,
+    qc_pass: bool,
+    genes: str,
+    bad_values: str = "drop",
+    counts: bool = False,
+) -> pd.DataFrame:
     """Write the selected profiles and genes to an .h5ad; return the ledger of the rest.
 
     matrix: an open Matrix. table: a row per profile, indexed by its id; with a column `sig_id`, the profiles are single
@@ -122,14 +138,10 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
     Rows are sorted by (signature and) profile id and genes by gene id; X is contiguous float32, `.obs` is the table,
     `.var` that of the genes. Memory is two blocks of whole profiles and the tables, whatever the length of the file.
     """
-    for column in ["pert_type"] * (pert_types is not None) + ["qc_pass"] * qc_pass:
-        if column not in table.columns:
-            raise InputError(
-                table.attrs.get("path", matrix.path),
-                f"select.{column}",
-                f"the table has no column {column!r}",
-                f"set it to {'null' if column == 'pert_type' else 'false'}",
-            )
+    for column, asked, remedy in (("pert_type", pert_types is not None, "null"), ("qc_pass", qc_pass, "false")):
+        if asked and column not in table.columns:
+            where, problem = table.attrs.get("path", matrix.path), f"the table has no column {column!r}"
+            raise InputError(where, f"select.{column}", problem, f"set it to {remedy}")
     columns = select_genes(matrix, genes_table, genes)
     selected, ledger = select_profiles(table, matrix.profile_ids, pert_types, qc_pass)
     if "sig_id" in table.columns:
@@ -153,7 +165,7 @@ def ingest(path, matrix, table, genes_table, *, pert_types, qc_pass, genes, bad_
     return ledger.sort_values("profile_id", ignore_index=True)
 
 
-def _nothing_left(matrix, table, ledger):
+def _nothing_left(matrix: Matrix, table: pd.DataFrame, ledger: pd.DataFrame) -> InputError:
     if table.index.intersection(pd.Index(matrix.profile_ids)).empty:
         there = [str(next(iter(ids), "none")) for ids in (matrix.profile_ids, table.index)]
         problem = f"its first profile is {there[0]!r}, that of the table {there[1]!r}, and they have none in common"
@@ -162,67 +174,70 @@ def _nothing_left(matrix, table, ledger):
     return InputError(matrix.path, "select", f"no profile is left ({why})", "loosen select in the config")
 
 
-def _copy(matrix, selected, columns, rows, counts, stop):
+def _copy(matrix: Matrix, selected: pd.Index, columns: np.ndarray, rows: Rows, counts: bool, stop: bool) -> np.ndarray:
     """Copy the selected profiles to their places in `rows`, in one pass; return which of them are usable."""
     row = pd.Index(matrix.profile_ids).get_indexer(selected)
     place = np.full(matrix.shape[0], -1)
     place[row] = np.arange(len(row))
     usable = np.ones(len(row), bool)
-    n_bad, first = 0, None
+    n_bad, first = 0, ""
     progress = Progress("reading profiles", len(row))
-    blocks = matrix.blocks(np.arange(matrix.shape[1]) if counts else columns, row)
-    for number, (positions, values) in enumerate(blocks):
+    read = np.arange(matrix.shape[1]) if counts else columns
+    for number, (positions, values) in enumerate(matrix.blocks(read, row)):
         bad = _unusable(values)
+        if bad.any():
+            i, j = np.argwhere(bad)[0]
+            first = first or f"in profile {matrix.profile_ids[positions[i]]!r}, gene {matrix.gene_ids[read[j]]!r}"
+            n_bad += int(bad.sum())
+            usable[place[positions[bad.any(axis=1)]]] = False
         if counts:
-            if (values < 0).any():
-                problem = f"negative values, in profile {matrix.profile_ids[positions[(values < 0).any(axis=1)][0]]!r}"
-                raise InputError(matrix.path, "input.counts", problem, "set it to false for values that are no counts")
+            _check_counts(matrix, positions, values)
             values = _log_counts(values)[:, columns]
         elif number == 0 and _look_like_counts(values):
             logger.warning("%s looks like raw counts; set input.counts to true if it is", matrix.path)
-        if bad.any():
-            n_bad += int(bad.sum())
-            usable[place[positions[bad.any(axis=1)]]] = False
-            if first is None:
-                i, j = np.argwhere(bad)[0]
-                first = matrix.profile_ids[positions[i]], matrix.gene_ids[j if counts else columns[j]]
         rows.write(place[positions], values)
         progress.advance(len(positions))
     if n_bad:
-        problem = f"{n_bad} values in {(~usable).sum()} profiles are NaN, infinite or -666, the first in profile "
-        problem += f"{first[0]!r}, gene {first[1]!r}"
+        problem = f"{n_bad} values in {(~usable).sum()} profiles are NaN, infinite or -666, the first {first}"
         if stop:
             raise InputError(matrix.path, "select.bad_values", problem, "correct the matrix, or set it to drop")
         logger.warning("%s: %s; these profiles are left out", matrix.path, problem)
     return usable
 
 
-def _unusable(values):
+def _check_counts(matrix: Matrix, positions: np.ndarray, values: np.ndarray) -> None:
+    negative = (values < 0).any(axis=1)
+    if negative.any():
+        problem = f"negative values, in profile {matrix.profile_ids[positions[negative][0]]!r}"
+        raise InputError(matrix.path, "input.counts", problem, "set it to false for values that are no counts")
+
+
+def _unusable(values: np.ndarray) -> np.ndarray:
     """Where values are no measurements, (n, genes) bool."""
-    # The lowest and the highest tell of most blocks that there is nothing to look for, in half the time.
+    # In most blocks the lowest and the highest value show that all are measurements, in half the time.
     if values.min(initial=0) > MISSING_NUMBER and values.max(initial=0) < np.inf:
         return np.zeros(values.shape, bool)
     return ~np.isfinite(values) | (values == MISSING_NUMBER)
 
 
-def _look_like_counts(values):
-    return values.max(initial=0) > LARGE_COUNT and (values >= 0).all() and (values == values.round()).all()
+def _look_like_counts(values: np.ndarray) -> bool:
+    return bool(values.max(initial=0) > LARGE_COUNT and (values >= 0).all() and (values == values.round()).all())
 
 
-def _log_counts(values):
+def _log_counts(values: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         share = values / values.sum(axis=1, keepdims=True, dtype=np.float64)
     return np.log1p(COUNTS_PER_PROFILE * np.nan_to_num(share)).astype(np.float32)
 
 
-def _storable(frame):
+def _storable(frame: pd.DataFrame) -> pd.DataFrame:
     """Names that nothing else uses, and text and categories without NaN, which HDF5 cannot store among text."""
     frame = rename_columns(frame, RESERVED)
     text = frame.select_dtypes(["object", "category"]).astype(object)
     return frame.assign(**text.fillna("").astype(str))
 
 
-def gene_positions(matrix, gene_ids):
+def gene_positions(matrix: Matrix, gene_ids: pd.Index) -> np.ndarray:
     """Positions of the genes in an open Matrix, in the order of gene_ids; InputError if one is not there."""
     found = pd.Index(matrix.gene_ids).get_indexer(gene_ids)
     if (found < 0).any():

@@ -24,8 +24,8 @@ def ledger_of(ids: Sequence[str] | pd.Index, reasons: str | np.ndarray) -> pd.Da
 
 def check_account(selected: pd.Index, ledger: pd.DataFrame, n_input: int) -> None:
     """AssertionError unless every profile that the table or the matrix names is used or in the ledger, once."""
-    n = len(selected) + len(ledger)
-    if n != n_input or len(selected.union(pd.Index(ledger["profile_id"]))) != n_input:
+    found = selected.append(pd.Index(ledger["profile_id"]))
+    if len(found) != n_input or found.has_duplicates:
         raise AssertionError(f"{n_input} profiles in, {len(selected)} used and {len(ledger)} in the ledger")
 
 
