@@ -113,8 +113,8 @@ class GctxFile(MatrixFile):
 def _tile(matrix: h5py.Dataset) -> tuple[int, int]:
     """(profiles, genes) to read at once: a chunk; where chunks are small, or there are none, some whole profiles.
 
-    A list of genes is never asked of HDF5, which walks over it element by element: genes are picked from a tile while
-    it is in the cache of the processor.
+    HDF5 is never asked for a list of genes, because it walks over the list element by element: genes are picked from a
+    tile while it is in the cache of the processor.
     """
     n_genes, chunk = max(1, matrix.shape[1]), matrix.chunks or (1, 1)
     if 4 * chunk[0] * chunk[1] * matrix.dtype.itemsize >= TILE_BYTES:
@@ -124,7 +124,7 @@ def _tile(matrix: h5py.Dataset) -> tuple[int, int]:
 
 
 def _is_plain(matrix: h5py.Dataset) -> bool:
-    """Whether all chunks of a matrix lie in its file, as they are."""
+    """Whether all chunks of a matrix lie in its file without compression or other filters."""
     grid = [-(-n // step) for n, step in zip(matrix.shape, matrix.chunks, strict=True)]
     return matrix.id.get_create_plist().get_nfilters() == 0 and matrix.id.get_num_chunks() == grid[0] * grid[1]
 

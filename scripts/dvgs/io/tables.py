@@ -2,6 +2,7 @@
 
 import csv
 import zlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ GEO_NAMES = {
 UNITS = {"um": 1.0, "µm": 1.0, "μm": 1.0, "<b5>m": 1.0, "nm": 1e-3, "mm": 1e3}
 
 
-def read_table(path, field, columns):
+def read_table(path: str | Path, field: str, columns: Sequence[str]) -> pd.DataFrame:
     """A tab-separated table as a DataFrame of str, missing values as NaN.
 
     path: plain or gzipped, UTF-8 or Latin-1. columns: those that must be there, checked by name. Names that GEO's
@@ -77,20 +78,21 @@ def _read_text(path: str | Path, encoding: str) -> pd.DataFrame:
     )
 
 
-def _is_cut_off(path, n_fields):
-    """Whether a plain file ends within a line, before its last field; a compressed one tells itself."""
+def _is_cut_off(path: str | Path, n_fields: int) -> bool:
+    """Whether a plain file ends within a line, before its last field; of a compressed one the reader finds out."""
     with open(path, "rb") as file:
         file.seek(max(0, Path(path).stat().st_size - 2**20))
         last = file.read().rpartition(b"\n")[2]
     return Path(path).suffix not in COMPRESSED and last != b"" and last.count(b"\t") + 1 < n_fields
 
 
-def rename_columns(frame, reserved):
+def rename_columns(frame: pd.DataFrame, reserved: Collection[str]) -> pd.DataFrame:
     """A DataFrame whose reserved columns are called file_{name}, with a number at the end where that is taken.
 
-    So are those with a slash, which HDF5 has for itself; it becomes an underscore.
+    So are those with a slash, which HDF5 does not allow in names; it becomes an underscore.
     """
-    names, taken = {}, {*frame.columns, *reserved}
+    names: dict[str, str] = {}
+    taken = {*frame.columns, *reserved}
     for name in frame.columns:
         if name in reserved or "/" in name:
             wanted = names[name] = f"file_{name}".replace("/", "_")
@@ -102,7 +104,7 @@ def rename_columns(frame, reserved):
     return frame.rename(columns=names)
 
 
-def _indexed(frame, column, path, field):
+def _indexed(frame: pd.DataFrame, column: str, path: str | Path, field: str) -> pd.DataFrame:
     ids = frame[column]
     if ids.isna().any():
         row = int(np.flatnonzero(ids.isna())[0]) + 2
@@ -113,7 +115,7 @@ def _indexed(frame, column, path, field):
     return frame.set_index(column)
 
 
-def read_siginfo(path):
+def read_siginfo(path: str | Path) -> pd.DataFrame:
     """siginfo_beta.txt as a DataFrame indexed by `sig_id`.
 
     Columns as in the file; those in NUMBERS are float64 with NaN where missing, the rest is text.
@@ -123,12 +125,12 @@ def read_siginfo(path):
     return _read_profiles(path, "siginfo", "sig_id")
 
 
-def read_instinfo(path):
+def read_instinfo(path: str | Path) -> pd.DataFrame:
     """instinfo_beta.txt as a DataFrame indexed by `sample_id`: a row per replicate (level 4), as read_siginfo."""
     return _read_profiles(path, "instinfo", "sample_id")
 
 
-def _read_profiles(path, field, ids):
+def _read_profiles(path: str | Path, field: str, ids: str) -> pd.DataFrame:
     frame = _indexed(read_table(path, field, [ids]), ids, path, field)
     frame.attrs["path"] = str(path)
     for column in [c for c in OPTIONAL if c not in frame.columns]:
@@ -136,7 +138,7 @@ def _read_profiles(path, field, ids):
     return uniform(frame)
 
 
-def uniform(frame):
+def uniform(frame: pd.DataFrame) -> pd.DataFrame:
     """Metadata of profiles, missing values as NaN, with NUMBERS as numbers, doses in uM and one spelling of units.
 
     A column of NUMBERS that holds something else as well is kept as it is, too, as file_{name}.
@@ -155,12 +157,12 @@ def uniform(frame):
     return _with_uniform_doses(frame)
 
 
-def _as_flags(column):
+def _as_flags(column: pd.Series) -> pd.Series:
     """1 for yes and 0 for no, whether a column has numbers, booleans or text as Python or R writes them."""
     return column.astype(str).str.strip().str.lower().replace({"true": "1", "t": "1", "false": "0", "f": "0"})
 
 
-def _with_uniform_doses(frame):
+def _with_uniform_doses(frame: pd.DataFrame) -> pd.DataFrame:
     if "pert_idose" in frame.columns and "pert_dose" not in frame.columns:  # "10 uM"
         parts = frame["pert_idose"].astype(str).str.extract(r"^\s*([0-9.eE+-]+)\s*(\S+)\s*$")
         frame["pert_dose"], frame["pert_dose_unit"] = pd.to_numeric(parts[0], errors="coerce"), parts[1]
@@ -171,13 +173,13 @@ def _with_uniform_doses(frame):
     return frame
 
 
-def doses_in_micromolar(obs):
+def doses_in_micromolar(obs: pd.DataFrame) -> pd.Series:
     """`pert_dose` of siginfo as numbers, NaN where `pert_dose_unit` is another than µM; without a unit it is µM."""
     unit = obs["pert_dose_unit"]
     return pd.to_numeric(obs["pert_dose"], errors="coerce").where(unit.isna() | (unit == "uM"))
 
 
-def read_geneinfo(path):
+def read_geneinfo(path: str | Path) -> pd.DataFrame:
     """geneinfo_beta.txt as a DataFrame of text indexed by `gene_id`; `feature_space` says what was measured."""
     frame = read_table(path, "geneinfo", ["gene_id"])
     if "pr_is_lm" in frame.columns and "feature_space" not in frame.columns:  # GEO's releases
@@ -187,7 +189,7 @@ def read_geneinfo(path):
     return frame
 
 
-def explode_replicates(distil_ids):
+def explode_replicates(distil_ids: pd.Series) -> pd.DataFrame:
     """Which profiles belong to which signature.
 
     distil_ids: Series of `|`-separated profile ids, indexed by sig_id. Returns a DataFrame with columns

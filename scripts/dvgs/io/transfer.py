@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import requests
 import urllib3
@@ -17,24 +18,33 @@ from dvgs.errors import InputError
 from dvgs.io.files import written_whole
 from dvgs.progress import ByteProgress, logger, readable_size
 
-BLOCK = 2**16  # what a connection that breaks can take with it
+RECEIVED_BYTES = 2**16  # written at once: a connection that breaks loses at most as much
 TIMEOUT = (30, 60)  # seconds to connect, and without a byte
 LONGEST_WAIT = 60  # seconds between two attempts
 
 
 class _Interrupted(Exception):
-    """What another attempt may get over."""
+    """An error after which another attempt may succeed."""
 
 
-def download(url, path, size=None, sha256=None, *, field="url", attempts=12, backoff=1.0):
+def download(
+    url: str,
+    path: str | Path,
+    size: int | None = None,
+    sha256: str | None = None,
+    *,
+    field: str = "url",
+    attempts: int = 12,
+    backoff: float = 1.0,
+) -> None:
     """Fetch a file by HTTP. A file that is at `path` is whole and never fetched again.
 
-    What has come so far lies beside it as .{name}.partial, with .{name}.partial.json to tell which version of the file
-    it is a part of; a later call asks for the rest alone. size: bytes, sha256: hex, both checked where given. field:
-    the config's key for messages. attempts: those in a row that bring no new byte, after which it gives up. backoff:
-    seconds to wait after an attempt that brought some, doubled with each that brings none.
-    Raises InputError when it gives up or cannot write, which keeps the partial file, and for a wrong size or checksum,
-    which removes it.
+    What has come so far lies beside it as .{name}.partial; .{name}.partial.json says which version of the file it
+    belongs to. A later call asks only for the rest. size: bytes, sha256: hex, both checked where given. field:
+    the config's key for messages. attempts: how many in a row may bring no new byte before the download fails.
+    backoff: seconds to wait after an attempt that brought some, doubled with each that brings none.
+    Raises InputError when the download fails or cannot write, which keeps the partial file, and for a wrong size or
+    checksum, which removes it.
     """
     path = Path(path)
     if path.exists():
@@ -44,7 +54,7 @@ def download(url, path, size=None, sha256=None, *, field="url", attempts=12, bac
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(transfer.partial, "ab") as file:
             transfer.lock(file)
-            if path.exists():  # another process has just renamed the very file that was opened
+            if path.exists():  # another process has just renamed the file that was opened
                 return
             expected = transfer.fetch(file, attempts, backoff)
         problem = _problem(transfer.partial, expected, sha256)
@@ -55,7 +65,7 @@ def download(url, path, size=None, sha256=None, *, field="url", attempts=12, bac
         transfer.origin.unlink()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise transfer.no_space(error.strerror) from error
+            raise transfer.no_space(str(error.strerror)) from error
         raise InputError(path, field, str(error), "name a path that can be written (see input.directory)") from error
     if problem:
         raise InputError(url, field, problem, "what came was removed; correct the config or try again")
@@ -64,12 +74,12 @@ def download(url, path, size=None, sha256=None, *, field="url", attempts=12, bac
 class _Transfer:
     """One file on its way."""
 
-    def __init__(self, url, path, size, field):
+    def __init__(self, url: str, path: Path, size: int | None, field: str):
         self.url, self.path, self.size, self.field = url, path, size, field
         self.partial = path.with_name(f".{path.name}.partial")
         self.origin = path.with_name(f".{path.name}.partial.json")
 
-    def lock(self, file):
+    def lock(self, file: BinaryIO) -> None:
         """Two processes that append to one file would spoil it."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,7 +89,7 @@ class _Transfer:
         except OSError:
             pass  # a file system without locks
 
-    def fetch(self, file, attempts, backoff):
+    def fetch(self, file: BinaryIO, attempts: int, backoff: float) -> int:
         """Append to the partial file until it is whole; the size it should have."""
         known = self._known()
         if known.get("url") == self.url and file.tell() == known["size"]:
@@ -91,7 +101,7 @@ class _Transfer:
                     return self._request(session, file)
                 except (_Interrupted, requests.RequestException, urllib3.exceptions.HTTPError) as error:
                     reason = _innermost(error)
-                # Bytes that had come before do not count, or a server that always starts anew would be asked for ever.
+                # Bytes that had come before do not count, or a server that always starts again would be asked forever.
                 file.flush()
                 failures = 0 if file.tell() > furthest else failures + 1
                 furthest = max(furthest, file.tell())
@@ -104,10 +114,10 @@ class _Transfer:
                 logger.info("%s: %s; %s so far, next attempt in %g s", self.path.name, reason, so_far, wait)
                 time.sleep(wait)
 
-    def _request(self, session, file):
+    def _request(self, session: requests.Session, file: BinaryIO) -> int:
         """Ask once for what is missing and append it; the size of the whole."""
         offset = file.tell()
-        headers = {"Accept-Encoding": "identity"}  # ranges shall count bytes of the file, not of a compressed copy
+        headers = {"Accept-Encoding": "identity"}  # so that ranges count bytes of the file, not of a compressed copy
         if offset:
             headers["Range"] = f"bytes={offset}-"
         try:
@@ -115,12 +125,12 @@ class _Transfer:
         except (ValueError, requests.TooManyRedirects) as error:
             raise InputError(self.url, self.field, str(error), "correct the address") from error
         with response:
-            begin, expected = self._judge(response, file)
+            begin, expected = self._place(response, file)
             if begin == 0:
                 self._begin(response, file, expected)
             self._check_space(expected - begin)
             progress = ByteProgress(f"downloading {self.path.name}", expected, begin)
-            for block in response.raw.stream(BLOCK, decode_content=False):
+            for block in response.raw.stream(RECEIVED_BYTES, decode_content=False):
                 file.write(block)
                 progress.advance(len(block))
                 if file.tell() > expected:  # without a length it could go on for ever
@@ -129,7 +139,7 @@ class _Transfer:
             raise _Interrupted("the answer ended too early")
         return expected
 
-    def _judge(self, response, file):
+    def _place(self, response: requests.Response, file: BinaryIO) -> tuple[int, int]:
         """Where in the file the body of a response begins (0, or where the partial file ends), and the whole size."""
         code, status = response.status_code, f"the server answered {response.status_code} {response.reason}"
         if code in (408, 429) or code >= 500:
@@ -148,58 +158,60 @@ class _Transfer:
             problem = f"the file has {total} bytes on the server, not {expected}"
             raise InputError(self.url, f"{self.field}.size", problem, "correct the address or the size")
         if begin not in (0, file.tell()):
-            raise _Interrupted("the server sent another part than the one asked for")
-        # Compared here, for not every server heeds If-Range, and it allows no weak ETag.
+            raise _Interrupted("the server sent other bytes than those asked for")
+        # Compared here, because not every server honours If-Range, which allows no weak ETag either.
         if begin and self._identity(response, expected) != self._known():
             _empty(file)
             raise _Interrupted("the file on the server is not the one that was begun, so it is fetched from the start")
         return begin, expected
 
-    def _begin(self, response, file, expected):
-        """An empty partial file, and beside it what it will be a part of."""
+    def _begin(self, response: requests.Response, file: BinaryIO, expected: int) -> None:
+        """Empty the partial file, and write beside it which version of the file it will hold."""
         if file.tell():
-            logger.info("%s: the server does not send parts of files, so from the start again", self.path.name)
+            logger.info(
+                "%s: the server does not send ranges of files, so it is fetched from the start again", self.path.name
+            )
         _empty(file)
         with written_whole(self.origin) as temporary:
             temporary.write_text(json.dumps(self._identity(response, expected)))
 
-    def _identity(self, response, expected):
+    def _identity(self, response: requests.Response, expected: int) -> dict[str, Any]:
         version = {name: response.headers.get(name) for name in ("ETag", "Last-Modified")}
         return {"url": self.url, "size": expected} | version
 
-    def _known(self):
+    def _known(self) -> dict[str, Any]:
         try:
             return json.loads(self.origin.read_text())
         except (FileNotFoundError, ValueError):
             return {}  # then the partial file is of no use
 
-    def _check_space(self, needed):
+    def _check_space(self, needed: int) -> None:
         free = shutil.disk_usage(self.path.parent).free
         if needed > free:
             raise self.no_space(f"{readable_size(needed)} are to come and the disk has {readable_size(free)} left")
 
-    def no_space(self, problem):
+    def no_space(self, problem: str) -> InputError:
         remedy = "free some space and give the same command again, which goes on where this one ended"
         return InputError(self.path, self.field, problem, remedy)
 
 
-def _range(response):
+def _range(response: requests.Response) -> tuple[int, int | None]:
     """Where the body begins in the file, and the size of the whole file or None."""
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
     if not found:
-        raise _Interrupted("the server does not say which part it sends")
+        raise _Interrupted("the server does not say which bytes it sends")
     return int(found[1]), None if found[2] == "*" else int(found[2])
 
 
-def _empty(file):
+def _empty(file: BinaryIO) -> None:
     file.seek(0)
     file.truncate()
 
 
-def _problem(path, expected, sha256):
+def _problem(path: Path, expected: int, sha256: str | None) -> str | None:
     """What is wrong with a file that has come; None if nothing."""
     size = path.stat().st_size
     if size != expected:
@@ -209,7 +221,7 @@ def _problem(path, expected, sha256):
     return None
 
 
-def _sha256(path):
+def _sha256(path: Path) -> str:
     found, progress = hashlib.sha256(), ByteProgress(f"checking {path.name}", path.stat().st_size)
     with open(path, "rb") as file:
         while block := file.read(2**20):
@@ -218,8 +230,8 @@ def _sha256(path):
     return found.hexdigest()
 
 
-def _innermost(error):
-    """The reason at the bottom, for the libraries wrap it in several layers of names."""
+def _innermost(error: BaseException) -> str:
+    """The first reason: the libraries wrap it in several layers of names."""
     while error.__context__:
         error = error.__context__
     return str(error) or type(error).__name__

@@ -118,7 +118,7 @@ def test_an_error_that_passes_is_waited_for(server, fetch, tmp_path, status):
     assert is_whole(tmp_path) and len(server.asked) == 8
 
 
-def test_waits_grow_and_begin_anew_with_every_byte(server, fetch, monkeypatch):
+def test_waits_grow_and_begin_again_with_every_byte(server, fetch, monkeypatch):
     waits = []
     monkeypatch.setattr(room.time, "sleep", waits.append)
     server.acts = [{"status": 500}] * 8 + [{"cut": 9}] + [CUT] * 2
@@ -221,7 +221,9 @@ def test_without_ranges_it_starts_again_and_says_so(server, fetch, tmp_path, cap
     with caplog.at_level(logging.INFO, "dvgs"):
         fetch()
     assert is_whole(tmp_path) and server.asked == [None, "bytes=1000-"]
-    assert any("does not send parts of files, so from the start again" in r.getMessage() for r in caplog.records)
+    assert any(
+        "does not send ranges of files, so it is fetched from the start again" in r.getMessage() for r in caplog.records
+    )
 
 
 def test_without_ranges_cuts_come_to_an_end(server, fetch):
