@@ -1,18 +1,15 @@
 """The file of a trajectory while it is written, and the checkpoint from which a killed recording goes on."""
 
 import json
-import math
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from dvgs.io.files import written_whole
-from dvgs.io.rows import Rows
+from dvgs.io.rows import open_rows, place_datasets
 from dvgs.progress import logger
 from dvgs.training.checkpoints import Checkpoint
 from dvgs.training.fit import Training
@@ -29,23 +26,22 @@ class Recording:
     key: the digest of all that decides the numbers; a checkpoint of another key is not taken up. model: says how many
     parameters there are, and of what dtype. max_rows: rows of one restart, unless it ends early. n_pilot: samples
     whose cosines are kept, 0 for none. Attributes: `restart` and `step`, where to go on; `n_rows`, the rows of one
-    restart; `loss` and `pilot`, Rows, the latter None without samples.
+    restart.
     """
 
     def __init__(self, path: Path | str, key: str, model: nn.Module, restarts: int, max_rows: int, n_pilot: int):
         self._path = Path(path)
         self._partial = self._path.with_name(f".partial.{self._path.name}")
-        self._checkpoint = Checkpoint(self._path.with_name(f".snapshot.{self._path.name}"), key)
+        self._checkpoint = Checkpoint(self._path.with_name(f".checkpoint.{self._path.name}"), key)
         self._state = self._checkpoint.load() if self._partial.exists() else None
         if self._state is None:
             self._checkpoint.remove()
             self.restart, self.step = 0, 0
-            _create(self._partial, *_layout(key, model, restarts, max_rows, n_pilot))
+            place_datasets(self._partial, *_layout(key, model, restarts, max_rows, n_pilot))
         else:
             self.restart, self.step = self._state["restart"], self._state["step"]
             logger.info("going on at step %d of restart %d", self.step, self.restart)
-        self._rows = _open_rows(self._partial)
-        self.pilot, self.loss = self._rows.get("pilot"), self._rows["loss"]
+        self._rows = open_rows(self._partial)
         if self._state is None:
             self.n_rows = max_rows
 
@@ -59,9 +55,21 @@ class Recording:
 
     def write(self, row: int, model: nn.Module, gradients: list[torch.Tensor], loss: float) -> None:
         """Put a step at its row of the file: gradients has a tensor a parameter, loss is a float."""
-        self._rows["parameters"].write([row], _numbers(model.parameters())[None])
-        self._rows["gradients"].write([row], _numbers(gradients)[None])
+        self._rows["parameters"].write([row], _numbers(model.parameters()))
+        self._rows["gradients"].write([row], _numbers(gradients))
         self._rows["loss"].write([row], np.array([[loss]]))
+
+    def write_pilot(self, row: int, cosines: torch.Tensor) -> None:
+        """Put the cosines of the pilot at a row of the first training."""
+        self._rows["pilot"].write([row], cosines.cpu().numpy()[None])
+
+    def losses(self, n: int) -> np.ndarray:
+        """The target's loss in the first n rows, (n, 1)."""
+        return self._rows["loss"].read(0, n)
+
+    def pilot(self, n: int) -> np.ndarray:
+        """The cosines of the pilot in the first n rows, (n, samples)."""
+        return self._rows["pilot"].read(0, n)
 
     def keep(self, restart: int, training: Training) -> None:
         """Keep where a training stands, before the step, unless that was done seconds ago."""
@@ -75,7 +83,7 @@ class Recording:
             training.load_state_dict(state)
 
     def finish(self) -> None:
-        """Give the file its name, whole; the snapshot goes."""
+        """Give the file its name, whole, and remove the checkpoint."""
         for rows in self._rows.values():
             rows.close()
         os.replace(self._partial, self._path)
@@ -97,21 +105,4 @@ def _layout(key, model, restarts, max_rows, n_pilot):
 
 def _numbers(tensors):
     vector = parameters_to_vector(tensors).detach().cpu()
-    return vector.float() if vector.dtype in (torch.bfloat16, torch.float16) else vector
-
-
-def _create(path, shapes, attributes):
-    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that every dataset has its place in the file now
-    with written_whole(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs.update(attributes)
-        for name, (shape, dtype) in shapes.items():
-            if math.prod(shape):
-                file.create_dataset(name, shape, dtype, dcpl=layout, fill_time="never")
-
-
-def _open_rows(path):
-    """{name: Rows} of the datasets in a file. Through a map of it in memory a full disk would be a SIGBUS, no error."""
-    with h5py.File(path, "r") as file:
-        places = {name: (d.id.get_offset(), (len(d), d.size // len(d)), d.dtype) for name, d in file.items()}
-    return {name: Rows(open(path, "r+b"), *place) for name, place in places.items()}
+    return (vector.float() if vector.dtype in (torch.bfloat16, torch.float16) else vector).numpy()[None]

@@ -120,7 +120,7 @@ class _Recorder:
         self.recording.resume(training)
         training.run(self._target, before_step=lambda step, loss: self._before_step(restart, training, step, loss))
         if self._settings.stable and restart == 0 and self.recording.n_rows * self._settings.every >= self._n_steps:
-            reached = rank_agreement(self.recording.pilot.read(0, self.recording.n_rows))
+            reached = rank_agreement(self.recording.pilot(self.recording.n_rows))
             words = "after all %d steps the ranking is stable to %.4f, not %g"
             logger.warning(words, self._n_steps, reached, self._settings.stable)
 
@@ -158,9 +158,9 @@ class _Recorder:
     def _is_stable(self, row, gradients):
         """Write the cosines of the pilot; whether the training has settled and their ranking too."""
         recording, (x, y) = self.recording, self._pilot
-        recording.pilot.write([row], self._engine(x, y, gradients)["cosine"].cpu()[None])
-        settled = _is_looked_at(row + 1) and is_settled(recording.loss.read(0, row + 1))
-        return settled and rank_agreement(recording.pilot.read(0, row + 1)) >= self._settings.stable
+        recording.write_pilot(row, self._engine(x, y, gradients)["cosine"])
+        settled = _is_looked_at(row + 1) and is_settled(recording.losses(row + 1))
+        return settled and rank_agreement(recording.pilot(row + 1)) >= self._settings.stable
 
 
 def _is_recorded(path, key):
