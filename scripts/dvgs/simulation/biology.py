@@ -1,6 +1,7 @@
 """What perturbagens do to cells, how strongly, and the noise of measuring it."""
 
 import numpy as np
+import pandas as pd
 from scipy import special, stats
 
 from dvgs.simulation.design import CELLS, LANDMARKS, TARGETS
@@ -11,7 +12,7 @@ TECHNICAL, TECHNICAL_SHARE = 24, 0.3  # factors that correlate the noise of gene
 EXPERIMENT_SD, PLATE_SD = 0.15, 0.25  # what the wells of an experiment, of a plate have in common
 
 
-def draw_strengths(signatures, rng):
+def draw_strengths(signatures: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """Expected correlation r of clean replicates, (signatures,): potency, dose, cell line and what is left.
 
     Only the ranks come from those; the distribution itself is exact, for every seed and size.
@@ -30,7 +31,7 @@ def draw_strengths(signatures, rng):
     return strength
 
 
-def draw_responses(signatures, rng):
+def draw_responses(signatures: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """What the perturbagens do, (signatures, landmarks), in units of the noise."""
     programmes = _draw_programmes(rng)
     mechanisms = rng.normal(size=(TARGETS, PROGRAMMES)) * (rng.random((TARGETS, PROGRAMMES)) < 0.3)
@@ -47,7 +48,7 @@ def draw_responses(signatures, rng):
     return np.sqrt(r / (1 - r)) * response
 
 
-def _draw_programmes(rng):
+def _draw_programmes(rng: np.random.Generator) -> np.ndarray:
     """(programmes, landmarks): a programme moves some modules of genes that are regulated together."""
     module = rng.integers(MODULES, size=LANDMARKS)
     moved = rng.normal(size=(PROGRAMMES, MODULES)) * (rng.random((PROGRAMMES, MODULES)) < 0.3)
@@ -55,12 +56,12 @@ def _draw_programmes(rng):
     return _standardised(programmes + rng.normal(0, 0.15, programmes.shape))
 
 
-def _standardised(rows):
+def _standardised(rows: np.ndarray) -> np.ndarray:
     rows = rows - rows.mean(axis=1, keepdims=True)
     return rows / rows.std(axis=1, keepdims=True)
 
 
-def draw_noise(signatures, replicates, rng):
+def draw_noise(signatures: pd.DataFrame, replicates: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """(replicates, landmarks), sd about 1: of every gene alone, of technical factors, of plate and experiment."""
     factors = _standardised(rng.normal(size=(TECHNICAL, LANDMARKS))) / np.sqrt(TECHNICAL)
     plate = replicates["det_plate"].factorize()[0]

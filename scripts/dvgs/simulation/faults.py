@@ -8,7 +8,15 @@ from dvgs.simulation.design import LANDMARKS, WELLS
 ARTEFACT_SD = 1.0  # of each of the three patterns that lie over a bad plate
 
 
-def plant_faults(profiles, replicates, noisy_share, noise_sd, n_bad_plates, swapped_share, rng):
+def plant_faults(
+    profiles: np.ndarray,
+    replicates: pd.DataFrame,
+    noisy_share: float,
+    noise_sd: float,
+    n_bad_plates: int,
+    swapped_share: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, pd.DataFrame]:
     """The faulty profiles, and a table `noise_sd, bad_plate, swapped_with` of what was done to each.
 
     Wells move first; noise is then added to what lies in a well, so noise_sd is that of the named sample.
@@ -36,7 +44,7 @@ def plant_faults(profiles, replicates, noisy_share, noise_sd, n_bad_plates, swap
     return profiles, pd.DataFrame({"noise_sd": sd, "bad_plate": bad.astype(int), "swapped_with": partner})
 
 
-def _draw_pairs(plate, eligible, n_pairs, rng):
+def _draw_pairs(plate: np.ndarray, eligible: np.ndarray, n_pairs: int, rng: np.random.Generator) -> np.ndarray:
     """(n, 2) positions of replicates of one plate, each at most once."""
     shuffled = rng.permutation(np.flatnonzero(eligible))
     pairs = [
@@ -48,7 +56,7 @@ def _draw_pairs(plate, eligible, n_pairs, rng):
     return np.array(pairs, int).reshape(-1, 2)[drawn]
 
 
-def _draw_artefact(replicates, rng):
+def _draw_artefact(replicates: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """(replicates, landmarks): on every plate an offset and two drifts of its own, along rows and columns."""
     artefact = np.empty((len(replicates), LANDMARKS))
     well = replicates["det_well"].map(WELLS.index).to_numpy()

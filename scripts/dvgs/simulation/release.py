@@ -1,6 +1,7 @@
 """Level 5 and the tables of the release, and of its truth."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ GRAVE_SHARE = 0.25  # of the MODZ weight of a signature: from here on a fault of
 GRAVE_NOISE = 0.5  # sd in the signature, the same for noise
 
 
-def collapse_replicates(profiles, replicates, n_signatures):
+def collapse_replicates(
+    profiles: np.ndarray, replicates: pd.DataFrame, n_signatures: int
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Level 5 (signatures, genes), the MODZ weight of every replicate, and a table `cc_q75, tas`."""
     collapsed = np.empty((n_signatures, profiles.shape[1]))
     weights, quality = [], []
@@ -27,7 +30,7 @@ def collapse_replicates(profiles, replicates, n_signatures):
     return collapsed, np.concatenate(weights), pd.DataFrame(quality, columns=["cc_q75", "tas"])
 
 
-def _quality(replicates, signature):
+def _quality(replicates: np.ndarray, signature: np.ndarray) -> tuple[float, float]:
     """Agreement of the replicates (75th percentile of their Spearman correlations) and activity score (TAS).
 
     CMap writes 0 for both where there is one replicate.
@@ -41,7 +44,7 @@ def _quality(replicates, signature):
     return cc_q75, np.sqrt(n_changed * max(cc_q75, 0) / LANDMARKS)
 
 
-def replicate_columns(signatures, replicates, rng):
+def replicate_columns(signatures: pd.DataFrame, replicates: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """`nsample, det_plates, distil_ids` of every signature, `|` between; a few name a profile that is not there."""
     groups = replicates.groupby("signature")
     columns = pd.DataFrame(
@@ -58,7 +61,7 @@ def replicate_columns(signatures, replicates, rng):
     return columns
 
 
-def _perturbation(signatures):
+def _perturbation(signatures: pd.DataFrame) -> pd.DataFrame:
     """The columns that siginfo and instinfo share, missing values as CMap writes them."""
     known = signatures["pert_dose"].notna()
     dose = signatures["pert_dose"].astype(str).where(known, "-666")
@@ -81,19 +84,19 @@ def _perturbation(signatures):
     )
 
 
-def siginfo_of(signatures):
+def siginfo_of(signatures: pd.DataFrame) -> pd.DataFrame:
     """The table of signatures as LINCS 2020 has it, a row per signature, missing values as -666."""
     measured = signatures[["nsample", "cc_q75", "tas", "det_plates", "distil_ids"]]
     return pd.concat([signatures["sig_id"], _perturbation(signatures), measured], axis=1)
 
 
-def instinfo_of(signatures, replicates):
+def instinfo_of(signatures: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """The table of level 4 profiles as LINCS 2020 has it; `replicates` names the row of its signature."""
     perturbation = _perturbation(signatures).iloc[replicates["signature"]].reset_index(drop=True)
     return pd.concat([replicates[["sample_id", "det_plate", "det_well"]], perturbation], axis=1)
 
 
-def compoundinfo_of(signatures, rng):
+def compoundinfo_of(signatures: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """One row per compound and target, in no order; some compounds have no target, some a second one that is wrong."""
     compounds = signatures[signatures["pert_type"] == "trt_cp"].drop_duplicates("pert_id")
     draw = rng.random(len(compounds))
@@ -106,13 +109,15 @@ def compoundinfo_of(signatures, rng):
     return table.assign(target=names, moa=moas).sample(frac=1, random_state=rng)
 
 
-def truth_of(signatures, replicates, faults, weights):
+def truth_of(
+    signatures: pd.DataFrame, replicates: pd.DataFrame, faults: pd.DataFrame, weights: np.ndarray
+) -> pd.DataFrame:
     """The table of truth_signatures (simulate_release), a row per signature.
 
     replicates, faults: a row per level 4 profile. weights: (profiles,), those of MODZ.
     """
 
-    def total(values):
+    def total(values: np.ndarray) -> np.ndarray:
         return np.bincount(replicates["signature"], values, minlength=len(signatures))
 
     bad, swapped = faults["bad_plate"].to_numpy(), (faults["swapped_with"] != "").to_numpy()
@@ -136,7 +141,7 @@ def truth_of(signatures, replicates, faults, weights):
     )
 
 
-def write_table(path, frame):
+def write_table(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a DataFrame as text between tabs, numbers with six digits, whole or not at all."""
     with written_whole(path) as partial:
         frame.to_csv(partial, sep="\t", index=False, float_format="%.6g", lineterminator="\n")

@@ -10,6 +10,8 @@ about .065, 6 % above .5). Three faults are planted and written down: Gaussian n
 bad plates, and wells of one plate that were exchanged. The data are made up; only the formats are real.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -29,22 +31,22 @@ from dvgs.simulation.release import (
 
 
 def simulate_release(
-    level4,
-    level5,
-    siginfo,
-    instinfo,
-    geneinfo,
-    compoundinfo,
-    truth_signatures,
-    truth_profiles,
+    level4: str | Path,
+    level5: str | Path,
+    siginfo: str | Path,
+    instinfo: str | Path,
+    geneinfo: str | Path,
+    compoundinfo: str | Path,
+    truth_signatures: str | Path,
+    truth_profiles: str | Path,
     *,
-    n_signatures=2000,
-    noisy_share=0.2,
-    noise_sd=3.0,
-    n_bad_plates=2,
-    swapped_share=0.03,
-    seed=1,
-):
+    n_signatures: int = 2000,
+    noisy_share: float = 0.2,
+    noise_sd: float = 3.0,
+    n_bad_plates: int = 2,
+    swapped_share: float = 0.03,
+    seed: int = 1,
+) -> None:
     """Write a release of `n_signatures` compound signatures, and some of controls and shRNAs, with its truth.
 
     level4 ... truth_profiles: the paths to write: two GCTX files (978 landmark and 120 inferred genes), the four

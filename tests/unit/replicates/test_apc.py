@@ -20,6 +20,7 @@ from dvgs.replicates.apc import (
     NO_SIGNATURE,
     SINGLE,
     UNKNOWN,
+    absent_replicates,
     compare_q75,
     compute_apc,
     compute_replicate_apc,
@@ -254,3 +255,25 @@ def test_unusable_replicates_and_lists_cut_off_are_named(tmp_path, rng, value):
     assert apc["reason"].tolist() == ["", "", NOT_USABLE]
     assert not apc["apc_null_p"][:2].isna().any()  # a null for as many replicates as were usable
     assert lost["reason"].tolist() == [NOT_USABLE, CUT, NOT_USABLE]
+
+
+def test_replicates_in_no_file_are_named():
+    members = pd.DataFrame({"sig_id": list("sstu"), "profile_id": list("abcd"), "cut": [False, False, True, True]})
+    absent = absent_replicates(members, pd.Index(["a", "d"]))
+    assert absent.to_numpy().tolist() == [["s", "b", MISSING], ["t", "c", CUT]]
+    assert absent_replicates(members, pd.Index(list("abcd"))).empty
+
+
+def test_agreement_with_cc_q75_in_words():
+    ours, theirs = np.array([0.1, 0.2, np.nan, 0.4, 0.5]), np.array([0.105, 0.25, 0.3, np.nan, 0.5])
+    assert compare_q75(ours, theirs).endswith("by 0.005 (median of 3 signatures), in 66.7% by at most .01")
+    assert compare_q75(ours, np.full(5, np.nan)) == "" == compare_q75(ours[:0], theirs[:0])
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_apc_of_no_or_one_replicate(tmp_path, rng, n):
+    write_gctx(tmp_path / "x.gctx", rng.normal(size=(n, 5)), [f"r{i}" for i in range(n)], range(5))
+    obs = pd.DataFrame({"sig_id": ["s"] * n, "cell_iname": "A", "pert_id": "p"}, index=[f"r{i}" for i in range(n)])
+    with open_matrix(tmp_path / "x.gctx", "x") as matrix:
+        table, lost = compute_replicate_apc(matrix, obs, 5, rng)
+    assert table["reason"].tolist() == [SINGLE] * n and table["apc"].isna().all() and lost.empty
