@@ -1,4 +1,4 @@
-"""The tables of docs/results.md say what the CSV files beside them say."""
+"""The tables of docs/studies say what the CSV files beside them say."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+STUDIES = Path(__file__).parents[2] / "docs" / "studies"
+PAGES = sorted(STUDIES.glob("*.md"))
 METHODS = {
     "DVGS": "dvgs",
     "DVGS, classes as they are": "dvgs_raw",
@@ -48,12 +49,14 @@ def table_at(lines, number):
 
 def tables():
     """Of every table of methods: the folder of its CSV files, its header and its rows."""
-    folder, lines, found = None, PAGE.read_text().splitlines(), []
-    for number, line in enumerate(lines):
-        for link in re.findall(r"\((results/\S+)/summary\.csv\)", line):
-            folder = PAGE.parent / link
-        if line.startswith("| method |") and "± 2 sd" in line:
-            found.append(pytest.param(folder, *table_at(lines, number), id=f"{folder.parent.name}-{folder.name}"))
+    found = []
+    for page in PAGES:
+        folder, lines = None, page.read_text().splitlines()
+        for number, line in enumerate(lines):
+            for link in re.findall(r"\((data/\S+)/summary\.csv\)", line):
+                folder = STUDIES / link
+            if line.startswith("| method |") and "± 2 sd" in line:
+                found.append(pytest.param(folder, *table_at(lines, number), id=f"{folder.parent.name}-{folder.name}"))
     return found
 
 
@@ -90,13 +93,15 @@ def test_a_table_of_methods(folder, header, rows):
 
 def curves():
     """Of every table of filter curves: its bands.csv, the last that was named, its header and its rows."""
-    bands, lines, found = None, PAGE.read_text().splitlines(), []
-    for number, line in enumerate(lines):
-        for link in re.findall(r"\((results/\S+/bands\.csv)\)", line):
-            bands = PAGE.parent / link
-        if line.startswith("| dropped |"):
-            study = bands.parent
-            found.append(pytest.param(bands, *table_at(lines, number), id=f"{study.parent.name}-{study.name}"))
+    found = []
+    for page in PAGES:
+        bands, lines = None, page.read_text().splitlines()
+        for number, line in enumerate(lines):
+            for link in re.findall(r"\((data/\S+/bands\.csv)\)", line):
+                bands = STUDIES / link
+            if line.startswith("| dropped |"):
+                study = bands.parent
+                found.append(pytest.param(bands, *table_at(lines, number), id=f"{study.parent.name}-{study.name}"))
     return found
 
 
