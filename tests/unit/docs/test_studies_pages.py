@@ -1,50 +1,17 @@
 """The tables of docs/studies say what the CSV files beside them say."""
 
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-STUDIES = Path(__file__).parents[2] / "docs" / "studies"
-PAGES = sorted(STUDIES.glob("*.md"))
-METHODS = {
-    "DVGS": "dvgs",
-    "DVGS, classes as they are": "dvgs_raw",
-    "DVGS, classes as they are, 10 starts of 30 epochs": "dvgs_early",
-    "DVGS, one start of 100 epochs": "dvgs_once",
-    "DVGS, natural gradient": "dvgs_natural",
-    "DVGS, natural gradient, two last layers": "dvgs_natural",
-    "mean loss along the same steps": "dvgs_loss",
-    "mean loss along the steps, classes as they are": "dvgs_loss",
-    "random": "random",
-    "target alone": "target",
-    "leave-one-out": "leave_one_out",
-    "Data Shapley": "data_shapley",
-    "Data Shapley, 10 permutations": "data_shapley",
-    "DVRL": "dvrl",
-    "KNN-Shapley": "knn_shapley",
-    "Data-OOB": "data_oob",
-    "loss at the end": "final_loss",
-    "loss at the end, balanced classes": "final_loss_balanced",
-    "loss at the end, one start of 100 epochs": "final_loss_once",
-    "gradient norm": "gradient_norm",
-    "norm of the features": "profile_norm",
-    "norm of the pixels": "profile_norm",
-    "reconstruction error": "reconstruction_error",
-}
+from .pages import METHODS, PAGES, STUDIES, plain, signed, table_at
+
 MEASURES = {
     "AUROC, ± 2 sd": "auroc",
     "found at 20 %, ± 2 sd": "found_at_20",
     "Spearman with noise, ± 2 sd": "spearman_noise",
 }
-
-
-def table_at(lines, number):
-    """The header and the rows of the table that begins at a line."""
-    end = next(k for k in range(number, len(lines) + 1) if k == len(lines) or not lines[k].startswith("|"))
-    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[number:end])
-    return header, rows
 
 
 def tables():
@@ -58,14 +25,6 @@ def tables():
             if line.startswith("| method |") and "± 2 sd" in line:
                 found.append(pytest.param(folder, *table_at(lines, number), id=f"{folder.parent.name}-{folder.name}"))
     return found
-
-
-def signed(value):
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def plain(value):
-    return signed(value).removeprefix("+")
 
 
 @pytest.mark.parametrize("folder, header, rows", tables())
@@ -121,4 +80,4 @@ def test_a_table_of_filter_curves(bands, header, rows):
 
 
 def test_there_are_such_tables():
-    assert len(tables()) >= 10 and len(curves()) >= 6
+    assert len(tables()) >= 12 and len(curves()) >= 11
