@@ -49,7 +49,7 @@ lint: .venv/tests
 
 # The tables of config keys, from the schemas.
 docs: .venv/workflow
-	$(BIN)/python tests/config_table.py
+	$(BIN)/python docs/config_table.py
 
 # The lock names torch without a local version, so that the same pin brings CUDA on Linux.
 lock:

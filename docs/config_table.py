@@ -16,7 +16,7 @@ given are the published ones, which stand in the files of `scripts/dvgs/baseline
 HEAD = "| key | default | meaning |\n|---|---|---|\n"
 
 
-def describe(schema, path=""):
+def describe(schema: dict, path: str = "") -> list[str]:
     """A row for every key of a schema, in its order."""
     rows = []
     parts = dict(schema.get("properties", {}))
@@ -33,7 +33,7 @@ def describe(schema, path=""):
     return rows
 
 
-def page():
+def page() -> str:
     """The page as it should be: its own words, then the tables."""
     config, studies = (
         HEAD + "".join(describe(yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())))
