@@ -5,10 +5,11 @@
 """
 
 import importlib
+from typing import Any
 
 
-def __getattr__(name):
-    # Not imported at once, for a job that reads a table should not wait for torch.
+def __getattr__(name: str) -> Any:
+    # Imported when asked for, because a job that only reads a table should not wait for torch.
     if name == "value":
         return importlib.import_module("dvgs.valuation.api").value
     if name == "gradients":
@@ -16,5 +17,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'dvgs' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return ["gradients", "value"]

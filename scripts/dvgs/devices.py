@@ -1,9 +1,10 @@
-"""Where to compute, and how exactly."""
+"""Devices and their random states, numerical precision, and memory that is kept."""
 
 import ctypes
 import os
 import sys
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -12,10 +13,11 @@ from dvgs.errors import InputError
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
-def pick_device(name):
-    """The torch device for "auto" (CUDA where there is one), "cpu" or "cuda".
+def pick_device(name: str) -> torch.device:
+    """The torch device for "auto" (CUDA if there is a device), "cpu" or "cuda".
 
-    A job on a cluster takes the GPU that it was given, even where it sees more, so "auto" is "cpu" in one given none.
+    A job on a cluster may see GPUs that it was not given. "auto" is "cpu" in a job without a GPU of its own.
+    Raises InputError for another name, and for "cuda" without a CUDA device.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise InputError("config", "device", f"{name} is not known", "say auto, cpu or cuda")
@@ -26,41 +28,44 @@ def pick_device(name):
     return torch.device(name)
 
 
-def _given_gpu():
-    """Whether GPUs in sight are ours: outside of SLURM any, within it those that it names."""
+def _given_gpu() -> bool:
+    """Whether we may use a GPU: without SLURM any that is visible, in a SLURM job only those that SLURM names."""
     named = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
     return "SLURM_JOB_ID" not in os.environ or any(os.environ.get(name) for name in named)
 
 
-def seed_device(device, seed):
-    """Seed the CPU and a device. torch.manual_seed records a traceback at every call, as long as a small step."""
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed the CPU and a device.
+
+    Unlike torch.manual_seed this records no traceback, which would take as long as a small training step.
+    """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
 
 
 @contextmanager
-def seeded(seed):
-    """What is drawn on the CPU within is by `seed`, and leaves all random states as they were."""
+def seeded(seed: int) -> Iterator[None]:
+    """In the context, random numbers of the CPU come from `seed`. Afterwards all random states are as before."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs as well
         yield
 
 
-def fork_random(device):
-    """What is drawn within leaves the random state of the CPU and of a device as it was."""
+def fork_random(device: torch.device) -> AbstractContextManager[None]:
+    """After the context the random states of the CPU and of a device are as before."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 @contextmanager
-def in_precision(name, device):
-    """Compute products in float32, in TF32 (CUDA alone knows it), or by autocast in bfloat16."""
+def in_precision(name: str, device: torch.device) -> Iterator[None]:
+    """Compute products in one of PRECISIONS: float32, TF32 (only on CUDA), or bfloat16 by autocast."""
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = name == "tf32"
     try:
-        # Casts of parameters are kept until the end, so they must not change within; in captured launches
-        # what is kept would go stale.
+        # Autocast caches the cast parameters until the context ends, so parameters must not change in it.
+        # Captured launches would read an outdated cache, so on CUDA there is none.
         with torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16", cache_enabled=device.type == "cpu"):
             yield
     finally:
@@ -68,9 +73,11 @@ def in_precision(name, device):
         torch.backends.cudnn.allow_tf32 = convolutions
 
 
-def keep_freed_memory():
-    """Let glibc keep what is freed, as every step frees and asks for the same megabytes, and new pages cost time."""
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory: every step frees and requests the same megabytes, and new pages cost time."""
     if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-        for parameter in (-3, -1) if mallopt else ():  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is None:  # another C library
+            return
+        for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
             mallopt(parameter, 1 << 30)

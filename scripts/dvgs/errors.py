@@ -1,17 +1,17 @@
-"""What a user did not mean to hand us, said in one line."""
+"""An error in the user's input, told in one line."""
 
 
 class InputError(ValueError):
     """An input that cannot be used.
 
-    Prints as one line that names the file, the field, what is wrong and what to do. Jobs and the
-    command line show that line instead of a traceback and exit with status 1.
+    It prints as one line that names the file, the field, the problem and the remedy. Jobs and the command line
+    show this line instead of a traceback, and exit with status 1.
     """
 
-    def __init__(self, file, field, problem, remedy):
+    def __init__(self, file: object, field: str, problem: str, remedy: str) -> None:
         self.file, self.field, self.problem, self.remedy = str(file), field, problem, remedy
         super().__init__(str(self))
 
-    def __str__(self):
+    def __str__(self) -> str:
         line = f"{self.file}: {self.field}: {self.problem}; {self.remedy}"
-        return " ".join(line.split())  # a hostile id must not break the line in two
+        return " ".join(line.split())  # an id with a line break must not make two lines of it

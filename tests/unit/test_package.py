@@ -19,7 +19,8 @@ def test_installed_package_imports(tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert str(tmp_path / "site") in found.stdout
-    assert (tmp_path / "site/dvgs/report/page.html.jinja").exists()
+    for name in ("py.typed", "report/page.html.jinja", "workflow/rates.yaml"):
+        assert (tmp_path / "site/dvgs" / name).exists()
     shell = [sys.executable, "-m", "dvgs", "value", "--help"]
     found = subprocess.run(
         shell, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True, check=True
