@@ -72,8 +72,11 @@ def foreseen(stage):
 
     def to_ask(wildcards, input, attempt, threads):
         read, gpu = input.size_mb / 1000, stage in run_time.ON_GPU and gets_gpu(stage)
-        seconds = run_time.job_seconds(
-            stage, config, *shape(input), read, wildcards.get("target"), threads, gpu
+        largest = run_time.largest_job(
+            stage, config, *shape(input), read, wildcards.get("target")
+        )
+        seconds = run_time.seconds(
+            run_time.read_rates(), stage, largest, threads=threads, gpu=gpu
         )
         return ceil(15 + 2 * seconds / 60) * attempt
 

@@ -1,16 +1,18 @@
-"""What to change when a cluster refuses jobs, lets them wait for ever or does not share the working folder."""
+"""Which setting to change when a cluster refuses jobs, never starts them, or does not share the working folder."""
 
 import re
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from dvgs.errors import InputError
 
 PROFILE = "slurm/config.yaml"
-# What sbatch and Snakemake's executor say of a job, or squeue of one that would wait for ever, and so the setting, the
-# problem and the remedy.
+# What sbatch and Snakemake's executor say of a refused job, or squeue of one that would never start: a regular
+# expression, then the setting, the problem and the remedy.
 REFUSALS = {
     "Invalid partition name": ("slurm_partition", "SLURM knows no such partition", "take one that `sinfo -s` lists"),
     "Invalid account|account .* appears to be invalid|InvalidAccount|AccountNotAllowed": (
@@ -38,13 +40,13 @@ REFUSALS = {
 }
 
 
-def watch_queue(tell):
-    """Look twice a minute, in a thread, for jobs of this folder that would wait for ever, and cancel them.
+def watch_queue(tell: Callable[[str], object]) -> None:
+    """Twice a minute, in a thread, cancel the jobs of this folder that would never start.
 
-    tell: gets a line that says why. Snakemake alone would wait as long as they do.
+    tell: is called with a line that gives the reason. Snakemake itself would wait for these jobs for ever.
     """
 
-    def watch():
+    def watch() -> None:
         while True:
             time.sleep(30)
             command = ["squeue", "--me", "--noheader", "--states", "pending", "--format", "%i|%r|%Z|%k"]
@@ -55,15 +57,15 @@ def watch_queue(tell):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def keep_asking(executor, seconds=5):
-    """Have the module of Snakemake's SLURM executor wait while slurmctld does not answer, as when it is restarted.
+def keep_asking(executor: Any, seconds: float = 5) -> None:
+    """Make Snakemake's SLURM executor wait while slurmctld does not answer, for instance during its restart.
 
-    Before it looks for its jobs it asks how long SLURM remembers them. Without an answer it would ask sacct, and
-    where there is no accounting either, forget its jobs and never end (seen with version 2.8.0).
+    executor: the module. Before it looks for its jobs it asks how long SLURM remembers them. Without an answer it
+    asks sacct, and on a cluster without accounting it then forgets its jobs and never ends (seen with version 2.8.0).
     """
     ask = executor.get_min_job_age
 
-    def patiently():
+    def patiently() -> int:
         while (age := ask()) is None:
             time.sleep(seconds)
         return age
@@ -71,10 +73,10 @@ def keep_asking(executor, seconds=5):
     executor.get_min_job_age = patiently
 
 
-def hopeless(listed):
-    """Job, reason and comment of what would wait for ever, of lines `job|reason|folder|comment`.
+def hopeless(listed: str) -> Iterator[tuple[str, str, str]]:
+    """Job, reason and comment of the jobs that would never start, from lines `job|reason|folder|comment`.
 
-    Of this folder, and by the comment that Snakemake's executor gives its jobs: others may have been submitted here.
+    Only jobs of this folder with the comment of Snakemake's executor count: users may have submitted others here.
     """
     for line in listed.splitlines():
         match = re.fullmatch(r"(.+?)\|(.+?)\|(.+)\|(rule_.+)", line)
@@ -82,8 +84,8 @@ def hopeless(listed):
             yield match[1], match[2], match[4]
 
 
-def remedies(log):
-    """InputErrors, one for each setting to change, by the text of Snakemake's log."""
+def remedies(log: str) -> list[InputError]:
+    """An InputError for each setting to change, from the text of Snakemake's log."""
     found = [InputError(PROFILE, *remedy) for said, remedy in REFUSALS.items() if re.search(said, log)]
     printed = re.findall(r"(/\S+/\d+\.log) \(check log file", log)
     if not found and any(not Path(path).exists() for path in printed):
