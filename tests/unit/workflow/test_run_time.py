@@ -69,6 +69,14 @@ def test_largest_shard(n, shards):
     assert max(sizes) <= share * n + block and share * n <= max(sizes) + block
 
 
+@pytest.mark.parametrize("stage, share", [("score_shard", 1 / 4), ("trace_curve", 2 / 3), ("clean", 1)])
+def test_largest_job_does_its_share_of_the_work(stage, share):
+    config = make_config(score={"shards": 4}, curves={"replicates": 3, "shards": 2})
+    whole = run_time.work(stage, config, 8192 * 8, GENES, GB, "high_apc")
+    found = run_time.largest_job(stage, config, 8192 * 8, GENES, GB, "high_apc")
+    assert found == pytest.approx({kind: amount * share for kind, amount in whole.items()})
+
+
 @pytest.mark.parametrize("sizes", [(978, [256, 256], 64), (12_328, [256, 256], 64), (978, [64], 16)])
 @pytest.mark.parametrize("batch_size", [64, 1024, 10**6])
 def test_stacks_are_those_of_training(sizes, batch_size):

@@ -2,11 +2,9 @@ import re
 from types import SimpleNamespace
 
 import pytest
-import torch
 import yaml
 from conftest import ROOT
 
-from dvgs.devices import pick_device
 from dvgs.errors import InputError
 from dvgs.workflow.slurm import hopeless, keep_asking, remedies
 
@@ -63,25 +61,6 @@ def test_executor_waits_for_an_answer():
     executor = SimpleNamespace(get_min_job_age=lambda: next(answers))
     keep_asking(executor, seconds=0)
     assert executor.get_min_job_age() == 300
-
-
-@pytest.mark.parametrize(
-    "given, device",
-    [
-        ({}, "cuda"),  # no cluster
-        ({"SLURM_JOB_ID": "7"}, "cpu"),
-        ({"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": ""}, "cpu"),
-        ({"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1"}, "cuda"),
-    ],
-)
-def test_job_takes_no_gpu_that_it_was_not_given(monkeypatch, given, device):
-    for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert pick_device("auto").type == device
-    assert pick_device("cpu").type == "cpu"
 
 
 def test_profile_gives_gpus_to_all_rules_that_use_one():
