@@ -1,6 +1,8 @@
-# make bench: speed and memory as ratios, on a GPU where there is one.
-# make demo: everything on an embedded compendium; make test: all tests but the slow ones on a cluster, which make test-slurm
-# runs; make lint; make docs; make lock: pin anew.
+# make demo: everything, on an embedded compendium.
+# make test: all tests except the slow ones on a cluster, which make test-slurm runs.
+# make bench: speed and memory as ratios, on a GPU if there is one.
+# make lint: format, faults, types and spelling.
+# make docs: the tables of config/README.md. make lock: the newest versions of all that is needed.
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
@@ -15,7 +17,7 @@ demo: .venv/workflow
 test: .venv/tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder # the long files first
 
-# On a SLURM of its own on this machine; docs/cluster.md says what that takes. The log tells what happened in each case.
+# On a SLURM of its own on this machine; docs/cluster.md says what it needs. The log says what happened in each case.
 test-slurm: .venv/tests
 	bash -o pipefail -c '{ date +%F; $(BIN)/python -m pytest tests/slurm -m "" --no-header -v -rP; } | tee docs/slurm_tests.txt'
 
@@ -23,11 +25,11 @@ bench: .venv/workflow
 	$(BIN)/python tests/benchmarks/bench.py
 	$(BIN)/python tests/benchmarks/bench_files.py
 
-# The rates by which jobs ask for time and run times are foretold, on small synthetic releases.
+# Measures, on small synthetic releases, the rates by which run times are predicted and jobs ask for time.
 rates: .venv/workflow
 	$(BIN)/python tests/benchmarks/measure_rates.py
 
-# LINCS 2020 at its full shape, synthetic; it says first how much disk it needs.
+# A synthetic release with the shape of LINCS 2020. It says first how much disk space it needs.
 rehearse: .venv/workflow
 	$(BIN)/python tests/benchmarks/rehearse.py --cores $(CORES)
 
@@ -36,6 +38,8 @@ lint: .venv/tests
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/mypy scripts/dvgs
+	$(BIN)/codespell
 
 .venv/workflow: envs/requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
@@ -51,7 +55,7 @@ lint: .venv/tests
 docs: .venv/workflow
 	$(BIN)/python docs/config_table.py
 
-# The lock names torch without a local version, so that the same pin brings CUDA on Linux.
+# The lock names torch without a local version, so that the same pin installs CUDA on Linux.
 lock:
 	$(PYTHON) -m venv .lock
 	.lock/bin/pip install --quiet -r envs/requirements.in
