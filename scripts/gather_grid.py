@@ -1,4 +1,4 @@
-"""Join the pieces of a grid of settings; say what each factor does."""
+"""Join the shards of a grid of settings; say what each factor does."""
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from dvgs.workflow.job import job
 
 
 def main(input, output, study, grid, n_bootstrap, seed):
-    table = pd.concat([pd.read_csv(path) for path in input.pieces], ignore_index=True)
+    table = pd.concat([pd.read_csv(path) for path in input.shards], ignore_index=True)
     table = table.sort_values([*FACTORS, "similarity"], ignore_index=True)
     by_factor, overall = effects(table, grid, n_bootstrap, generator(seed, "grid", study)), summary(table, grid)
     write_csv(output.settings, table.round({"auroc": 5}))

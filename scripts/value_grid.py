@@ -1,4 +1,4 @@
-"""Value the source of a study by a piece of a grid of settings of DVGS."""
+"""Value the source of a study by a shard of the grid of settings of DVGS."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ from dvgs.studies.sensitivity import find_by_grid, trainings
 from dvgs.workflow.job import job
 
 
-def main(input, output, wildcards, grid, hidden, n_pieces, seed, device):
+def main(input, output, wildcards, grid, hidden, n_shards, seed, device):
     drawn = np.load(input.drawn)
     seed = seed_of(seed, wildcards.study, 0)
     task = make_task(drawn, hidden=hidden, seed=seed, device=pick_device(device))
-    chosen = trainings(grid)[int(wildcards.piece) :: n_pieces]
+    chosen = trainings(grid)[int(wildcards.shard) :: n_shards]
     write_csv(output.found, find_by_grid(task, drawn["corrupted"], chosen, hidden[0], grid["epochs"]))
 
 

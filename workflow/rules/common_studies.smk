@@ -28,7 +28,6 @@ wildcard_constraints:
     study="|".join(STUDIES),
     replicate=r"\d+",
     method="[a-z_]+",
-    piece=r"\d+",
 
 
 def study_of(wildcards):
@@ -65,7 +64,7 @@ def studies_with(key):
     return [name for name, study in STUDIES.items() if key in study]
 
 
-def pieces_of(wildcards):
+def grid_shards(wildcards):
     """The jobs among which the trainings of a grid are divided."""
     factors = study_of(wildcards)["hyperparameters"].values()
     n = prod(len(levels) for levels in factors if isinstance(levels, list))

@@ -3,11 +3,11 @@ rule value_grid:
     input:
         drawn=f"{STUDIED}/{{study}}/drawn/0.npz",
     output:
-        found=f"{STUDIED}/{{study}}/grid/{{piece}}.csv",
+        found=f"{STUDIED}/{{study}}/grid/{{shard}}.csv",
     log:
-        f"{STUDY_LOGS}/value_grid-{{study}}-{{piece}}.log",
+        f"{STUDY_LOGS}/value_grid-{{study}}-{{shard}}.log",
     benchmark:
-        f"{STUDY_BENCHMARKS}/value_grid-{{study}}-{{piece}}.tsv"
+        f"{STUDY_BENCHMARKS}/value_grid-{{study}}-{{shard}}.tsv"
     conda:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
@@ -17,7 +17,7 @@ rule value_grid:
     params:
         grid=lambda wildcards: study_of(wildcards)["hyperparameters"],
         hidden=lambda wildcards: study_of(wildcards)["hidden"],
-        n_pieces=lambda wildcards: len(pieces_of(wildcards)),
+        n_shards=lambda wildcards: len(grid_shards(wildcards)),
         seed=config["seed"],
         device=config["device"],
     script:
@@ -26,10 +26,10 @@ rule value_grid:
 
 rule gather_grid:
     input:
-        pieces=lambda wildcards: expand(
+        shards=lambda wildcards: expand(
             rules.value_grid.output.found,
             study=wildcards.study,
-            piece=pieces_of(wildcards),
+            shard=grid_shards(wildcards),
         ),
     output:
         settings=f"{STUDIED}/{{study}}/hyperparameters.csv",
