@@ -9,7 +9,7 @@ DATA = config["studies"]["directory"] or "resources/data"
 STUDIED = f"results/studies/{PRESET}"
 STUDY_LOGS = f"logs/studies/{PRESET}"
 STUDY_BENCHMARKS = f"benchmarks/studies/{PRESET}"
-GRID_PIECE = 72  # trainings a job: some minutes
+GRID_SHARD = 72  # trainings a job: some minutes
 try:
     STUDIES = read_studies(
         config["studies"]["file"] or HOME / "config/studies.yaml",
@@ -68,7 +68,7 @@ def grid_shards(wildcards):
     """The jobs among which the trainings of a grid are divided."""
     factors = study_of(wildcards)["hyperparameters"].values()
     n = prod(len(levels) for levels in factors if isinstance(levels, list))
-    return range(-(-n // GRID_PIECE))
+    return range(-(-n // GRID_SHARD))
 
 
 def finished(path):
