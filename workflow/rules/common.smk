@@ -39,7 +39,7 @@ CURVE_SHARDS = [
 # The cutoff must be a point of the curves, for the report says what it did to R².
 CUTOFF = config["clean"]["cutoff"]
 QUANTILES = sorted(
-    {0.0, *config["curves"]["quantiles"], *([] if CUTOFF == "auto" else [CUTOFF])}
+    {0.0, *config["curves"]["quantiles"], *([] if isinstance(CUTOFF, str) else [CUTOFF])}
 )
 
 
