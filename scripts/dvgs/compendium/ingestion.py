@@ -24,9 +24,9 @@ from dvgs.io.rows import Rows, check_space
 from dvgs.io.tables import MISSING_NUMBER, rename_columns
 from dvgs.progress import Progress, logger
 
-# Columns that come to .obs later, and those that HDF5 formats keep for themselves.
+# Columns that are added to .obs later, and names that HDF5 formats use themselves.
 RESERVED = {*VALUE_COLUMNS, "role", *APC_COLUMNS, "profile_id", "id", "_index", "."}
-LARGE_COUNT = 20  # more than a z-score or a logarithm comes to
+LARGE_COUNT = 20  # larger than z-scores and logarithms are
 COUNTS_PER_PROFILE = 1e4  # as scanpy's tutorials have it
 
 
@@ -156,7 +156,7 @@ def ingest(
             selected = selected[usable]
             if len(selected) == 0:
                 raise _nothing_left(matrix, table, ledger)
-            if not usable.all():  # an X cannot become shorter, so what stays is copied
+            if not usable.all():  # an X cannot become shorter, so the usable rows are copied
                 with written_whole(partial) as shorter:
                     fill_x(shorter, (len(selected), len(columns)), rows.blocks(usable))
         check_account(selected, ledger, n_input)

@@ -1,4 +1,4 @@
-"""What describes the profiles: the tables of a LINCS release, or what a file of another compendium says itself."""
+"""Metadata of the profiles: from the tables of a LINCS release, or from the file of another compendium."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Profiles read from an .h5ad when asked for, with their genes scaled; needs h5py alone, not AnnData."""
+"""Profiles read from an .h5ad when asked for, with their genes scaled; needs only h5py, not AnnData."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +57,7 @@ class Profiles:
         return torch.from_numpy(self.rows(rows)).to(device)
 
     def for_training(self, rows: np.ndarray, device: "torch.device") -> "torch.Tensor | Batches":
-        """The profiles at positions `rows` to train on: a tensor, or on a CPU what reads batches of many."""
+        """The profiles at positions `rows` to train on: a tensor, or Batches of many on a CPU."""
         large = device.type == "cpu" and 4 * len(rows) * self.shape[1] > LARGEST_IN_MEMORY
         return Batches(self, rows) if large else self.tensor(rows, device)
 

@@ -1,4 +1,4 @@
-"""Files of profiles of every kind, opened by what they are."""
+"""Opens a file of profiles, whatever its format."""
 
 from pathlib import Path
 

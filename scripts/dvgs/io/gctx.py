@@ -43,7 +43,7 @@ class GctxFile(MatrixFile):
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise self.error(_why_closed(error), "fetch or copy the file again") from error
-        if hasattr(os, "posix_fadvise"):  # the system then reads further ahead
+        if hasattr(os, "posix_fadvise"):  # the system then reads more ahead
             os.posix_fadvise(self._file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class GctxFile(MatrixFile):
         self._tile = _tile(self._matrix)
         self._is_plain = self._matrix.chunks == self._tile and _is_plain(self._matrix)
         self.multiple = self._tile[0]
-        # One for all tiles: fresh pages for each would take as long as the reading.
+        # One buffer for all tiles: to allocate one for each would take as long as to read it.
         self._buffer = np.empty(self._tile, self._matrix.dtype).reshape(-1)
 
     def metadata(self, axis: str) -> pd.DataFrame:
@@ -99,9 +99,9 @@ class GctxFile(MatrixFile):
         return found if (order[:-1] < order[1:]).all() else found.take(np.argsort(order), axis=1)
 
     def _read_tile(self, top: int, left: int) -> np.ndarray:
-        """The tile that begins there, or what of it is within the matrix; the next one overwrites it."""
+        """The tile that begins there, or as much of it as is within the matrix; the next call overwrites it."""
         height, width = self._tile
-        if self._is_plain:  # as it lies in the file: HDF5 itself would copy it once more
+        if self._is_plain:  # straight from the file: HDF5 would copy it once more
             self._matrix.id.read_direct_chunk((top, left), out=self._buffer.view(np.uint8))
             return self._buffer.reshape(height, width)
         height, width = min(height, self.shape[0] - top), min(width, self.shape[1] - left)
@@ -138,7 +138,7 @@ def _why_closed(error: OSError) -> str:
 
 
 def _ascii(text: str) -> bytes:
-    """cmapPy reads ids and metadata as ASCII and fails on anything else, so that this stands as, say, \\u03b1."""
+    """Text as ASCII, because cmapPy fails on anything else: other letters are written as, say, \\u03b1."""
     return text.translate(MICRO).encode("ascii", "backslashreplace")
 
 
@@ -185,7 +185,7 @@ def write_gctx(
 
 
 def _check_ids(path: str | Path, kind: str, ids: list[str]) -> None:
-    """Say which ids become others in ASCII; InputError if two become the same."""
+    """Warn of ids that differ in ASCII; InputError if two become the same."""
     others = [i for i in ids if not i.isascii()]
     if not others:
         return

@@ -50,7 +50,7 @@ class Matrix(ABC):
         """The ids of profiles and genes: object arrays of str."""
 
     def _check(self) -> None:  # noqa: B027, a format need not have more to check
-        """Check what is behind the ids, which are known by now, and prepare to read it."""
+        """Check the matrix, when the ids are known, and prepare to read it."""
 
     @abstractmethod
     def metadata(self, axis: str) -> pd.DataFrame:
@@ -78,11 +78,12 @@ class Matrix(ABC):
         self.close()
 
     def error(self, problem: str, remedy: str) -> InputError:
+        """An InputError about this file and its key of the config, to be raised."""
         return InputError(self.path, self._field, problem, remedy)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """What HDF5 and h5py make of a damaged file becomes an InputError."""
+        """Turn the errors of HDF5 and h5py about a damaged file into an InputError."""
         try:
             yield
         except (OSError, KeyError, RuntimeError) as error:
@@ -92,18 +93,18 @@ class Matrix(ABC):
         index = pd.Index(ids)
         repeated = index[index.duplicated()]
         if len(repeated):
-            problem = f"{len(repeated)} {kind} ids stand twice, the first is {repeated[0]!r}"
+            problem = f"{len(repeated)} {kind} ids occur twice, the first is {repeated[0]!r}"
             raise self.error(problem, "make the ids unique")
 
 
 class MatrixFile(Matrix):
     """A Matrix in a single file; a format gives `_read` in place of `blocks`."""
 
-    multiple = 1  # rows that are stored, and so best read, together
+    multiple = 1  # of so many rows a block has, because they are stored together
 
     @abstractmethod
     def _read(self, rows: np.ndarray, genes: np.ndarray) -> np.ndarray:
-        """Those profiles, increasing, and those genes: (len(rows), len(genes)). Called in a thread of its own."""
+        """Those profiles, increasing, and those genes: (len(rows), len(genes)). Called in another thread."""
 
     def blocks(
         self, genes: Sequence[int] | np.ndarray, profiles: Sequence[int] | np.ndarray | None = None

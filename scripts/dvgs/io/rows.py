@@ -19,7 +19,7 @@ ROWS_BLOCK_BYTES = 64 * 2**20
 
 
 def runs(places: np.ndarray) -> Iterable[tuple[int, int]]:
-    """(start, stop) of each run of neighbours among places, which a file takes and gives at once."""
+    """(start, stop) of each run of neighbours among places, which are written or read at once."""
     starts = np.flatnonzero(np.diff(places, prepend=-2) != 1).tolist()
     return zip(starts, [*starts[1:], len(places)], strict=True) if starts else ()
 
@@ -137,10 +137,10 @@ def place_datasets(
 
 
 def open_rows(path: str | Path, mode: str = "r+b") -> dict[str, Rows]:
-    """{name: Rows} of the contiguous datasets at the top of an HDF5 file; mode "rb" to read them alone.
+    """{name: Rows} of the contiguous datasets at the top of an HDF5 file; mode "rb" is for reading only.
 
-    Rows of a vector have one number each. A full disk is an OSError here; through a map of the file in memory it
-    would be a SIGBUS.
+    Rows of a vector have one number each. Writes go to the file itself, because a full disk is an OSError then; through
+    a map of the file in memory it would be a SIGBUS, which nothing can catch.
     """
     with h5py.File(path, "r") as file:
         datasets = {name: d for name, d in file.items() if isinstance(d, h5py.Dataset) and d.shape}

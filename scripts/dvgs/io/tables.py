@@ -111,7 +111,7 @@ def _indexed(frame: pd.DataFrame, column: str, path: str | Path, field: str) -> 
         raise InputError(path, field, f"line {row} has no {column}", "give every row an id")
     if ids.duplicated().any():
         first = ids[ids.duplicated()].iloc[0]
-        raise InputError(path, field, f"{column} {first!r} stands twice", "make the ids unique")
+        raise InputError(path, field, f"{column} {first!r} occurs twice", "make the ids unique")
     return frame.set_index(column)
 
 

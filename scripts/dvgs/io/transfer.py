@@ -115,7 +115,7 @@ class _Transfer:
                 time.sleep(wait)
 
     def _request(self, session: requests.Session, file: BinaryIO) -> int:
-        """Ask once for what is missing and append it; the size of the whole."""
+        """Ask once for the rest and append it; return the size of the whole file."""
         offset = file.tell()
         headers = {"Accept-Encoding": "identity"}  # so that ranges count bytes of the file, not of a compressed copy
         if offset:

@@ -18,7 +18,7 @@ def centre(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows centred, float64, and one over their norms: 0 for a row without variance, NaN for one that is not finite."""
     centred = values.astype(np.float64, order="C")
     mean = centred @ np.full(values.shape[1], 1 / values.shape[1])
-    dger(-1, np.ones(values.shape[1]), mean, a=centred.T, overwrite_a=True)  # in place, and sooner than by numpy
+    dger(-1, np.ones(values.shape[1]), mean, a=centred.T, overwrite_a=True)  # in place, and faster than by numpy
     norm = np.sqrt(np.vecdot(centred, centred))
     constant = norm <= 1e-7 * np.abs(mean)  # what is left are rounding errors of the mean
     return centred, np.divide(1, norm, out=np.where(constant, 0.0, np.nan), where=~constant & np.isfinite(norm))
@@ -95,7 +95,7 @@ def _chunks(blocks: Blocks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def rank_dtype(n_genes: int) -> type[np.unsignedinteger]:
-    """What doubled ranks are kept in: 16 bits do for 32,767 genes."""
+    """The smallest type for doubled ranks: 16 bits are enough for 32,767 genes."""
     return np.uint16 if n_genes <= 32_767 else np.uint32
 
 
@@ -106,7 +106,7 @@ def doubled_ranks(values: np.ndarray) -> np.ndarray:
     ranks = np.empty(values.shape, dtype)
     np.put_along_axis(ranks, order, np.arange(2, 2 * values.shape[1] + 1, 2, dtype=dtype)[None], axis=1)
     ordered = np.take_along_axis(values, order, axis=1)
-    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)  # few, and slow
+    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)  # few rows, because this is slow
     ranks[tied] = 2 * stats.rankdata(values[tied], axis=1)
     return ranks
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-LARGEST = 10  # profiles; with more, the null is narrower still, so the p value errs on the safe side
+LARGEST = 10  # profiles; with more, the null would be even narrower, so the p value is on the safe side
 
 
 def draw_null_groups(
@@ -26,7 +26,7 @@ def draw_null_groups(
     frame = pd.DataFrame({"stratum": stratum, "perturbagen": perturbagen, "row": row}).dropna()
     frame = frame.sort_values(["stratum", "perturbagen", "row"], ignore_index=True)
     rows = frame["row"].to_numpy()
-    # A run is what a stratum has of one perturbagen.
+    # A run is all profiles of one perturbagen in one stratum.
     runs = frame.groupby(["stratum", "perturbagen"], sort=True, observed=True).size()
     length = runs.to_numpy()
     start = np.cumsum(length) - length
@@ -47,7 +47,7 @@ def draw_null_groups(
 
 
 def null_p(agreement: np.ndarray, n_used: np.ndarray, null: Mapping[int, np.ndarray]) -> np.ndarray:
-    """P(as many non-replicates agree at least as well), (n,); NaN without agreement or without a null.
+    """P(as many non-replicates agree at least as well), (n,); NaN without an agreement or without a null.
 
     null: {size: agreement of null groups of that size}.
     """

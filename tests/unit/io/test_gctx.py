@@ -153,7 +153,7 @@ def break_half(path):
         (break_text, "not an HDF5 file"),
         (break_matrix, "it has no /0/DATA/0/matrix"),
         (break_transposed, "the matrix is transposed"),
-        (break_ids, "1 profile ids stand twice, the first is 'p0'"),
+        (break_ids, "1 profile ids occur twice, the first is 'p0'"),
         (break_truncated, "bytes are missing"),
         (break_half, "it is damaged ("),
     ],

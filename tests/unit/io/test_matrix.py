@@ -69,7 +69,7 @@ def test_a_file_that_is_refused_is_closed(tmp_path, monkeypatch):
     closed = []
     monkeypatch.setattr(InMemory, "profiles", ("a", "b", "a", "b", "a"))
     monkeypatch.setattr(InMemory, "close", lambda self: closed.append(self.path))
-    with pytest.raises(InputError, match=r"input.level5: 3 profile ids stand twice, the first is 'a'; make"):
+    with pytest.raises(InputError, match=r"input.level5: 3 profile ids occur twice, the first is 'a'; make"):
         InMemory(tmp_path, "input.level5")
     assert closed == [tmp_path]
 
@@ -97,7 +97,7 @@ def test_a_folder_is_one_matrix_over_the_genes_that_all_files_have(tmp_path, rng
     assert np.concatenate([p for p, _ in blocks]).tolist() == [1, 2, 4]
     assert np.array_equal(np.concatenate([v for _, v in blocks]), x[np.ix_([1, 2, 4], [3, 0])])
     write_gctx(tmp_path / "c.gctx", x[:1], ["p0"], list("wxyz"))
-    with pytest.raises(InputError, match=r"input.level4: 1 profile ids stand twice, the first is 'p0'"):
+    with pytest.raises(InputError, match=r"input.level4: 1 profile ids occur twice, the first is 'p0'"):
         open_matrix(tmp_path, "input.level4")
 
 

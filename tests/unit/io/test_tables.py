@@ -86,7 +86,7 @@ def test_replicates_keep_order_and_count_once():
     [
         ("id\tx\n1\t2\n", "no column 'sig_id'"),
         ("", "not a tab-separated table"),
-        ("sig_id\tx\na\t1\na\t2\n", "sig_id 'a' stands twice"),
+        ("sig_id\tx\na\t1\na\t2\n", "sig_id 'a' occurs twice"),
         ("sig_id\tx\n\t1\n", "line 2 has no sig_id"),
         ("sig_id\tx\ty\na\t1\t2\nb\t1", "it ends within a line; fetch or copy"),
         ("sig_id\tx\na\t1\t\nb\t2\t\n", "its rows have more fields than the header; take out tabs"),
