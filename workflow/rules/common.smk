@@ -31,12 +31,12 @@ BENCHMARKS = f"benchmarks/{config['compendium']}"
 TARGETS = list(config["targets"])
 METHODS = ["dvgs", *registry.BASELINES]
 SHARDS = range(config["score"]["shards"])
-# The replicates that each curve job traces; never more jobs than replicates.
+# The replicates of each curve job. There are never more jobs than replicates.
 CURVE_SHARDS = [
     list(range(config["curves"]["replicates"]))[shard :: config["curves"]["shards"]]
     for shard in range(min(config["curves"]["shards"], config["curves"]["replicates"]))
 ]
-# The cutoff must be a point of the curves, for the report says what it did to R².
+# The cutoff must be a point of the curves, because the report says what it did to R².
 CUTOFF = config["clean"]["cutoff"]
 QUANTILES = sorted(
     {0.0, *config["curves"]["quantiles"], *([] if isinstance(CUTOFF, str) else [CUTOFF])}
@@ -49,7 +49,7 @@ wildcard_constraints:
 
 
 def memory(base, factor=1, of=None):
-    """mem_mb: a base and a multiple of the size of the input, or of some of its files, more with every attempt."""
+    """mem_mb: base (MB) plus factor times the size of the input or of its files `of`, times the attempt."""
 
     def mem_mb(wildcards, input, attempt):
         size = (
@@ -63,12 +63,12 @@ def memory(base, factor=1, of=None):
 
 
 def minutes(base):
-    """runtime: so much, more with every attempt."""
+    """runtime: base (minutes), times the attempt."""
     return lambda wildcards, attempt: ceil(base * attempt)
 
 
 def foreseen(stage):
-    """runtime: 15 minutes, and twice what the model of the run time says of a stage, more with every attempt."""
+    """runtime: 15 minutes plus twice what the model of the run time says of a stage, times the attempt."""
 
     def to_ask(wildcards, input, attempt, threads):
         read, gpu = input.size_mb / 1000, stage in run_time.ON_GPU and gets_gpu(stage)
@@ -84,18 +84,20 @@ def foreseen(stage):
 
 
 def shape(input):
-    """Profiles and genes of the compendium, by one of its matrices among the inputs; no matter where there is none."""
+    """Profiles and genes of the compendium, from a matrix among the inputs. Without one they have no effect."""
     for name in ("signatures", "latents"):
         if name in input.keys():
             path = input[name] if isinstance(input[name], str) else input[name][0]
-            Path(path).stat()  # Snakemake knows its error, not that of h5py
+            Path(
+                path
+            ).stat()  # Snakemake handles the error of stat, but not that of h5py
             with h5py.File(path, "r") as file:
                 return file["X"].shape
     return 1, 1
 
 
 def gets_gpu(rule):
-    """Whether the profile, or the command line, gives a rule a GPU."""
+    """Whether the profile or the command line gives a GPU to a rule."""
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return any(
         str(resource.raw) != "0"

@@ -3,13 +3,13 @@ from math import prod
 from dvgs.studies.datasets.catalogue import FILES, check_files
 from dvgs.workflow.study_config import read_studies
 
-# Corruption studies: a door of their own (snakemake studies), nothing of the compendium waits for them.
+# Corruption studies have a target of their own (snakemake studies). No rule of the compendium depends on them.
 PRESET = config["studies"]["preset"]
 DATA = config["studies"]["directory"] or "resources/data"
 STUDIED = f"results/studies/{PRESET}"
 STUDY_LOGS = f"logs/studies/{PRESET}"
 STUDY_BENCHMARKS = f"benchmarks/studies/{PRESET}"
-GRID_SHARD = 72  # trainings a job: some minutes
+GRID_SHARD = 72  # trainings per job, which take some minutes
 try:
     STUDIES = read_studies(
         config["studies"]["file"] or HOME / "config/studies.yaml",
@@ -31,15 +31,17 @@ wildcard_constraints:
 
 
 def study_of(wildcards):
+    """The settings of a study."""
     return STUDIES[wildcards.study]
 
 
 def model_of(wildcards):
+    """The settings of a study's models."""
     return {key: study_of(wildcards)[key] for key in ("hidden", "latent", "norm")}
 
 
 def data_of(wildcards):
-    """The files that a study is drawn from."""
+    """The files from which a study is drawn."""
     name = study_of(wildcards)["data"]
     if name == "l1000":
         return {

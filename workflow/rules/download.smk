@@ -1,7 +1,7 @@
 DOWNLOADS = config.get("input", {}).get("download", {})
 
-# A rule for every file that is missing, and none for one that is there: Snakemake would remove it and run the rule again
-# when the config or a script has changed, and 89 GB are not to be fetched twice.
+# Only a missing file has a rule. If an existing file had one, Snakemake would remove the file and run the rule again when
+# the config or a script has changed, and nobody wants to download 89 GB twice.
 for name, source in DOWNLOADS.items():
     if not Path(INPUT[name]).exists():
 
@@ -30,7 +30,7 @@ for name, source in DOWNLOADS.items():
 
 if DOWNLOADS:
 
-    # For clusters whose nodes have no network: the files alone, from a machine that has one.
+    # Only the downloads, for a machine with a network when the nodes of the cluster have none.
     rule download:
         input:
             [INPUT[name] for name in DOWNLOADS],

@@ -1,4 +1,5 @@
-# What settings, size and time do to DVGS: targets of their own, on the studies of the preset that ask for them.
+# The effects of settings, size and time on DVGS. These rules have targets of their own, and use those studies of the
+# preset that ask for them.
 rule value_grid:
     input:
         drawn=f"{STUDIED}/{{study}}/drawn/0.npz",
@@ -115,7 +116,7 @@ rule scalability:
         ),
 
 
-# Of the studies that are finished, so that it never starts one.
+# It uses the finished studies, so that it never starts one.
 rule run_times:
     input:
         detection=finished(rules.gather_study.output.detection),

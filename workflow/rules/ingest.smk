@@ -1,4 +1,4 @@
-# The matrix is read block by block, tables are whole in memory.
+# The matrix is read block by block. Tables are read whole, so they need memory.
 TABLES = [name for name in NEEDED[KIND] if name in ("siginfo", "instinfo", "geneinfo")]
 
 
@@ -9,7 +9,7 @@ rule ingest:
             for name in NEEDED[KIND]
             if (KIND, name) != ("level5", "level4")
         },
-        # A folder's own time says nothing of a file in it that was changed in place.
+        # The files of a folder, because its own time does not change when one of them is changed in place.
         parts=lambda wildcards: (
             gctx_files(INPUT[KIND]) if Path(INPUT[KIND]).is_dir() else []
         ),

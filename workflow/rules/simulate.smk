@@ -1,4 +1,4 @@
-# The truth stands apart: nothing before evaluate_truth may read it.
+# The truth is in a folder of its own. No rule before evaluate_truth may read it.
 TRUTH = f"resources/{config['compendium']}/truth"
 
 if SIMULATED:

@@ -1,4 +1,4 @@
-# As for a release: a rule for every file that is missing, none for one that is there.
+# As in download.smk, only a missing file has a rule.
 for name, files in FILES.items():
     for file, source in files.items():
         if not Path(DATA, name, file).exists():

@@ -14,7 +14,7 @@ rule train_trajectory:
         "../../envs/dvgs.yaml"
     threads: config["threads"]
     resources:
-        # Natural gradients hold some matrices as wide as there are genes.
+        # Natural gradients need some matrices with as many rows and columns as there are genes.
         mem_mb=memory(5500 if config["trajectory"]["natural"] else 2500, 0.1),
         runtime=foreseen("train_trajectory"),
     params:
@@ -78,7 +78,7 @@ rule gather_values:
 BASELINES = f"{RESULTS}/{{target}}/baselines.parquet"
 
 
-# All targets in one job, for one takes half a minute.
+# One job for all targets, because a target takes only half a minute.
 rule value_baselines:
     input:
         signatures=rules.ingest.output.signatures,
@@ -106,7 +106,7 @@ rule value_baselines:
         "../../scripts/value_baselines.py"
 
 
-# Asked for by the name of its file; nothing waits for it.
+# Users ask for it by the name of its file. No rule depends on it.
 rule value_by_method:
     input:
         signatures=rules.ingest.output.signatures,
