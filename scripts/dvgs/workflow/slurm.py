@@ -1,6 +1,7 @@
 """Which setting to change when a cluster refuses jobs, never starts them, or does not share the working folder."""
 
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -43,11 +44,12 @@ REFUSALS = {
 def watch_queue(tell: Callable[[str], object]) -> None:
     """Twice a minute, in a thread, cancel the jobs of this folder that would never start.
 
-    tell: is called with a line that gives the reason. Snakemake itself would wait for these jobs for ever.
+    tell: is called with a line that gives the reason. Snakemake itself would wait for these jobs for ever. Where there
+    is no squeue, nothing is looked at.
     """
 
     def watch() -> None:
-        while True:
+        while shutil.which("squeue"):
             time.sleep(30)
             command = ["squeue", "--me", "--noheader", "--states", "pending", "--format", "%i|%r|%Z|%k"]
             for job, reason, comment in hopeless(subprocess.run(command, capture_output=True, text=True).stdout):

@@ -6,7 +6,8 @@ import yaml
 from conftest import ROOT
 
 from dvgs.errors import InputError
-from dvgs.workflow.slurm import hopeless, keep_asking, remedies
+from dvgs.workflow import slurm
+from dvgs.workflow.slurm import hopeless, keep_asking, remedies, watch_queue
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,14 @@ def test_profile_gives_gpus_to_all_rules_that_use_one():
     profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
     assert {"score_shard", "value_study"} < using == set(profile["set-resources"])
     assert all(resources == {"gpu": 0} for resources in profile["set-resources"].values())
+
+
+def test_a_machine_without_squeue_is_not_watched(monkeypatch, capsys):
+    """The thread ends, without a traceback."""
+    threads = []
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(
+        slurm.threading, "Thread", lambda target, daemon: threads.append(target) or SimpleNamespace(start=target)
+    )
+    watch_queue(print)
+    assert len(threads) == 1 and capsys.readouterr() == ("", "")
