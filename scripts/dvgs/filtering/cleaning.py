@@ -1,8 +1,12 @@
-"""The cleaned compendium: its autoencoder and its latent space."""
+"""The cleaned compendium: its metadata, its autoencoder and its latent space."""
+
+from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 import torch
 
+from dvgs.columns import APC_COLUMNS
 from dvgs.filtering.cutoff import diverged
 from dvgs.limits import LAID_OUT
 from dvgs.progress import logger
@@ -10,7 +14,18 @@ from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.training.schedule import Schedule
 
-FEWEST = 4  # of fewer, UMAP can make nothing
+FEWEST = 4  # UMAP fails with fewer profiles
+
+
+def with_values(obs: pd.DataFrame, values: pd.DataFrame, apc: pd.DataFrame) -> pd.DataFrame:
+    """The metadata of profiles with their values and their APC beside it, rows as in obs.
+
+    obs: indexed by profile id. values: the table of values.parquet, in any order. apc: that of apc.parquet, rows as in
+    obs; its `reason` becomes `apc_reason`.
+    """
+    apc = apc.rename(columns={"reason": "apc_reason"})
+    apc = apc[apc.columns.intersection(APC_COLUMNS)].set_axis(obs.index)
+    return obs.join(values.set_index("profile_id")).join(apc)
 
 
 def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
@@ -21,8 +36,8 @@ def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
 
 
 @torch.no_grad()
-def encode(model, blocks):
-    """The latent space of profiles, (n, latent) float32; blocks: their scaled values, block by block, on any device.
+def encode(model: torch.nn.Module, blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """The latent space of profiles, (n, latent) float32; blocks: their scaled values, (some, genes) float32 each.
 
     Raises InputError where it is not finite.
     """
@@ -33,8 +48,12 @@ def encode(model, blocks):
     return latent
 
 
-def lay_out(latent, rng, seed, target):
-    """UMAP coordinates (n, 2) float32 of a latent space; of more than LAID_OUT those of a random sample, else NaN."""
+def lay_out(latent: np.ndarray, rng: np.random.Generator, seed: int, target: str) -> np.ndarray:
+    """UMAP coordinates (n, 2) float32 of a latent space (n, latent).
+
+    Of more than LAID_OUT profiles rng takes a random sample; the others, and all of fewer than FEWEST, have NaN. The
+    target is named in the log.
+    """
     import anndata as ad
     import scanpy as sc  # takes seconds, and nothing else here needs it
 

@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+import torch
 
-from dvgs.filtering.cleaning import lay_out
+from dvgs.columns import APC_COLUMNS
+from dvgs.filtering.cleaning import encode, lay_out, with_values
 from dvgs.report.figures import umap_figure
 
 
@@ -25,3 +27,31 @@ def test_many_profiles_are_laid_out_by_a_sample(rng, monkeypatch):
     found = lay_out(latent, rng, 1, "general")
     laid_out = ~np.isnan(found).any(axis=1)
     assert laid_out.sum() == 9000 and np.array_equal(found[laid_out], latent[laid_out, :2])
+
+
+def test_values_and_apc_stand_beside_the_metadata():
+    obs = pd.DataFrame({"cell": ["x", "y", "z"]}, index=pd.Index(["a", "b", "c"], name="sig_id"))
+    values = pd.DataFrame({"profile_id": ["c", "a", "b"], "cosine": [3.0, 1, 2], "role": ["test", "source", "source"]})
+    apc = pd.DataFrame({"sig_id": ["a", "b", "c"], "apc": [0.1, np.nan, 0.3], "reason": ["", "single replicate", ""]})
+    found = with_values(obs, values, apc)
+    expected = obs.assign(cosine=[1.0, 2, 3], role=["source", "source", "test"])
+    expected = expected.assign(apc=[0.1, np.nan, 0.3], apc_reason=["", "single replicate", ""])
+    pd.testing.assert_frame_equal(found, expected)
+    assert set(found.columns) & set(APC_COLUMNS) == {"apc", "apc_reason"}
+    assert list(obs) == ["cell"] and list(apc)[-1] == "reason"  # what was given stays as it was
+
+
+def test_blocks_are_encoded_in_order(rng):
+    x = rng.normal(size=(10, 6)).astype(np.float32)
+    model = torch.nn.Module()
+    model.encoder = torch.nn.Linear(6, 2)
+    found = encode(model, iter([x[:7], x[7:]]))
+    weight, bias = (part.detach().double().numpy() for part in model.encoder.parameters())
+    np.testing.assert_allclose(found, x.astype(float) @ weight.T + bias, atol=1e-5)
+    assert found.dtype == np.float32
+
+
+def test_the_same_seed_gives_the_same_layout(rng):
+    latent = rng.normal(size=(30, 3)).astype(np.float32)
+    first, again = (lay_out(latent, rng, 7, "general") for _ in range(2))
+    assert np.array_equal(first, again) and first.dtype == np.float32 and np.isfinite(first).all()
