@@ -7,7 +7,7 @@ from dvgs import statistics
 from dvgs.statistics import auroc, correlate, found_when_inspected
 
 
-def test_a_resample_is_ranked_anew(rng):
+def test_a_resample_is_ranked_again(rng):
     x = rng.integers(0, 6, 30).astype(float)
     rows = rng.integers(30, size=30)
     weight = np.bincount(rows, minlength=30)
