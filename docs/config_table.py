@@ -10,7 +10,7 @@ STUDIES = """
 ## Studies
 
 The keys of `studies.yaml`, checked against `workflow/schemas/studies.schema.yaml`. Settings of methods that are not
-given are the published ones, which stand in the files of `scripts/dvgs/baselines`.
+given are the published ones, which stand in the files of `scripts/dvgs/methods`.
 
 """
 HEAD = "| key | default | meaning |\n|---|---|---|\n"

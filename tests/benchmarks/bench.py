@@ -342,8 +342,8 @@ def bench_precision(device):
         line(f"{name}: Spearman with float64, largest difference of a cosine", figure, ">= 0.9999", rank >= 0.9999)
         if name != "float32":
             ratio = taken["float32"] / taken[name]
-            what, judged = f"{name}: speed over float32", name == "bf16" and native
-            line(what + ("" if native else " (no instructions for it here)"), f"{ratio:.2f}x", *judged * (">= 1.6x",
+            what, demanded = f"{name}: speed over float32", name == "bf16" and native
+            line(what + ("" if native else " (no instructions for it here)"), f"{ratio:.2f}x", *demanded * (">= 1.6x",
                  ratio >= 1.6))  # fmt: skip
             for kind in profiles:
                 print(f"    scoring in {kind}: {profiles[kind]}", flush=True)

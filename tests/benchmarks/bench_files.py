@@ -101,9 +101,9 @@ def bench_ingest(folder, n):
             ours, *others, plain = seconds_from(where, [*runs, partial(by_plain_read, path)], path, output)
             for (name, (_, wanted)), taken in zip(ways.items(), others, strict=True):
                 figure = f"{taken / ours:.1f}x ({1e6 * ours / n:.0f} and {1e6 * taken / n:.0f} us)"
-                judged = layout == "chunked" and where == "memory"  # from a disk no reading can be faster than the disk
+                demanded = layout == "chunked" and where == "memory"  # from a disk no reading can be faster than the disk
                 line(f"{layout}, from {where}: {name} / ingest, landmarks of a profile of {N_GENES:,}", figure,
-                     *judged * (f">= {wanted}x", taken / ours >= wanted))  # fmt: skip
+                     *demanded * (f">= {wanted}x", taken / ours >= wanted))  # fmt: skip
             ratio, rate = ours / plain, n * N_GENES * 4 / plain / 1e6
             what = f"{layout}, from {where}: ingest / a plain read of the file ({rate:,.0f} MB/s)"
             line(what, f"{ratio:.2f}x", *(where == "disk") * ("<= 1.5x", ratio <= 1.5))

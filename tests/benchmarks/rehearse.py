@@ -1,7 +1,7 @@
 """A rehearsal of LINCS 2020 at its full shape: every stage on a synthetic release, with few steps; time and memory.
 
 The release has the shape of the compounds' release in profiles, replicates and tables, over 978 genes. Beside what
-each stage took stands what dvgs.workflow.run_time foretold, by rates from smaller releases (measure_rates.py); then
+each stage took stands what dvgs.workflow.run_time predicted, by rates from smaller releases (measure_rates.py); then
 what it says of the whole run, and of ten million profiles.
 """
 
@@ -163,7 +163,7 @@ def measure(folder):
     return table.agg(jobs=("seconds", "size"), seconds=("seconds", "sum"), cpu=("cpu", "sum"), peak=("peak", "max"))
 
 
-def foretold(rates, stages, config, release, n_signatures):
+def predicted(rates, stages, config, release, n_signatures):
     """Seconds that the model says of each stage that was measured."""
     found = []
     for stage, row in stages.iterrows():
@@ -179,21 +179,21 @@ def gigabytes(stage, release, n_signatures):
 
 
 def show(stages, config, release, n_signatures):
-    stages["foretold"] = foretold(run_time.read_rates(), stages, config, release, n_signatures)
+    stages["predicted"] = predicted(run_time.read_rates(), stages, config, release, n_signatures)
     matrices = {"ingest": release / NAMES[0], "compute_apc": release / NAMES[1]}
-    print(f"\n{'stage':<22}{'jobs':>5}{'seconds':>10}{'of CPU':>10}{'foretold':>10}{'peak memory':>14}{'read':>12}")
+    print(f"\n{'stage':<22}{'jobs':>5}{'seconds':>10}{'of CPU':>10}{'predicted':>10}{'peak memory':>14}{'read':>12}")
     for stage, row in stages.iterrows():
         rate = f"{matrices[stage].stat().st_size / row['seconds'] / 1e6:,.0f} MB/s" if stage in matrices else ""
-        print(f"{stage:<22}{row['jobs']:>5.0f}{row['seconds']:>10.1f}{row['cpu']:>10.1f}{row['foretold']:>10.1f}"
+        print(f"{stage:<22}{row['jobs']:>5.0f}{row['seconds']:>10.1f}{row['cpu']:>10.1f}{row['predicted']:>10.1f}"
               f"{row['peak']:>11,.0f} MB{rate:>12}")  # fmt: skip
     both, total = stages.loc[["ingest", "compute_apc"]].sum(), stages.sum()
     for name, row in (("ingest + APC", both), ("all", total)):
-        print(f"{name:<22}{row['jobs']:>5.0f}{row['seconds']:>10.1f}{row['cpu']:>10.1f}{row['foretold']:>10.1f}")
+        print(f"{name:<22}{row['jobs']:>5.0f}{row['seconds']:>10.1f}{row['cpu']:>10.1f}{row['predicted']:>10.1f}")
     print("wanted: ingest + APC below 900 s; every peak below 6,000 MB")
     for name, column in (("seconds", "seconds"), ("seconds of CPU", "cpu")):
-        off = total["foretold"] / total[column] - 1
+        off = total["predicted"] / total[column] - 1
         verdict = "reached" if abs(off) <= WITHIN else "NOT REACHED"
-        print(f"foretold against {name}: {off:+.0%}, wanted within {WITHIN:.0%}: {verdict}")
+        print(f"predicted against {name}: {off:+.0%}, wanted within {WITHIN:.0%}: {verdict}")
 
 
 def show_plans():

@@ -194,7 +194,7 @@ def test_predictions_of_copies_trained_together(rng, labelled):
         assert torch.allclose(prediction, alone(x[:50]), rtol=1e-6, atol=1e-8)
 
 
-# The last two here, for nothing is captured any more after a capture that failed, be it for want of memory.
+# The last two here: after a capture that failed, if only because memory was short, nothing is captured any more.
 def test_out_of_memory_halves_the_chunk(rng, caplog):
     caplog.set_level(logging.WARNING)
     model, x = make_autoencoder(100, (2000,), 16, seed=1), rng.normal(size=(4000, 100)).astype(np.float32)

@@ -10,7 +10,7 @@ rule ingest:
             if (KIND, name) != ("level5", "level4")
         },
         # The files of a folder, because its own time does not change when one of them is changed in place.
-        parts=lambda wildcards: (
+        files=lambda wildcards: (
             gctx_files(INPUT[KIND]) if Path(INPUT[KIND]).is_dir() else []
         ),
         genes=(

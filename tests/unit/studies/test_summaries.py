@@ -148,7 +148,7 @@ def test_presets():
     for study in (full["cifar10_autoencoder"], *l1000.values()):  # nor one of the length of trainings
         rivals = (study["methods"][name] for name in ("dvgs", "final_loss", "gradient_norm"))
         assert len({(own.get("epochs", 100), own["batch_size"]) for own in rivals}) == 1
-    for name, study in ranks.items():  # the same draws and settings, but for the ranks
+    for name, study in ranks.items():  # the same draws and settings, except for the ranks
         assert study["scaling"] == "ranks" and study["methods"].items() <= full[name]["methods"].items()
 
 
