@@ -101,7 +101,7 @@ def bench_ingest(folder, n):
             ours, *others, plain = seconds_from(where, [*runs, partial(by_plain_read, path)], path, output)
             for (name, (_, wanted)), taken in zip(ways.items(), others, strict=True):
                 figure = f"{taken / ours:.1f}x ({1e6 * ours / n:.0f} and {1e6 * taken / n:.0f} us)"
-                demanded = layout == "chunked" and where == "memory"  # from a disk no reading can be faster than the disk
+                demanded = layout == "chunked" and where == "memory"  # no reading is faster than the disk
                 line(f"{layout}, from {where}: {name} / ingest, landmarks of a profile of {N_GENES:,}", figure,
                      *demanded * (f">= {wanted}x", taken / ours >= wanted))  # fmt: skip
             ratio, rate = ours / plain, n * N_GENES * 4 / plain / 1e6

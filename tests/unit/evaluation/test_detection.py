@@ -100,3 +100,20 @@ def test_nothing_corrupted_or_no_value_at_all():
         found = detect_corrupted(value, np.zeros(4, bool), np.zeros(4))
         assert found["n"] == np.isfinite(value).sum() and found["n_corrupted"] == 0
         assert np.isnan([found[name] for name in DETECTION_MEASURES]).all()
+
+
+def test_detection_by_hand():
+    value = np.arange(10.0)
+    corrupted = np.isin(value, [0, 1, 5])
+    found = detect_corrupted(value, corrupted, 10 - value)
+    assert found["n"] == 10 and found["n_corrupted"] == 3 and found["spearman_noise"] == pytest.approx(-1)
+    assert found["auroc"] == pytest.approx((7 + 7 + 4) / 21)
+    assert found["average_precision"] == pytest.approx((1 + 1 + 3 / 6) / 3)
+    assert [found[f"found_at_{k}0"] for k in range(1, 6)] == pytest.approx([1 / 3, 2 / 3, 2 / 3, 2 / 3, 2 / 3])
+
+
+def test_samples_without_a_value_are_left_out():
+    value, corrupted = np.array([np.nan, 0, 1, 2]), np.array([True, True, False, False])
+    found = detect_corrupted(value, corrupted, np.zeros(4))
+    assert found["n"] == 3 and found["auroc"] == 1 and np.isnan(found["spearman_noise"])
+    assert found.keys() == {"n", "n_corrupted", *DETECTION_MEASURES}

@@ -2,11 +2,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from task_examples import blobs
 
 from dvgs.errors import InputError
 from dvgs.filtering.cleaning import encode
-from dvgs.filtering.curves import CURVE_COLUMNS, CurveSettings, curve_trainings, keep_mask, trace_curve
+from dvgs.filtering.curves import (
+    CURVE_COLUMNS,
+    STUDY_CURVE_COLUMNS,
+    CurveSettings,
+    curve_trainings,
+    keep_mask,
+    trace_curve,
+    trace_study,
+)
 from dvgs.filtering.cutoff import choose_quantile, cut, r2_at, stability
+from dvgs.seeds import derive_seed
 from dvgs.training.fit import fit, r2
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.training.schedule import Schedule
@@ -121,3 +131,25 @@ def test_stability_compares_the_same_profiles():
 def test_no_apc_at_all_leaves_the_other_methods():
     methods = pd.DataFrame({"dvgs": [1.0, 2, 3], "apc": np.nan})
     assert {profiles for profiles, *_ in curve_trainings(methods, [0.0])} == {"all"}
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_curves_against_training_on_what_is_left(rng, monkeypatch, together):
+    monkeypatch.setattr("dvgs.filtering.curves.group_size", lambda *_: together)
+    task, test = blobs(rng, n_classes=0), blobs(rng, n_classes=0).target
+    methods = pd.DataFrame({"one": rng.random(40), "two": rng.random(40)})
+    schedule = Schedule(epochs=4, batch_size=16, learning_rate=0.01)
+    found = trace_study(task, test, methods, CurveSettings([0.3], schedule))
+    assert list(found.columns) == STUDY_CURVE_COLUMNS and len(found) == 24 and (found["steps"] == 12).all()
+    for row in found.itertuples():
+        parts = []
+        if row.method != "target":
+            value = methods[row.method].to_numpy()
+            low = value >= np.quantile(value, row.quantile)
+            keep = low if row.drop == "low" else value <= np.quantile(value, 1 - row.quantile)
+            parts.append(task.source[0][torch.from_numpy(keep)])
+        if row.method == "target" or row.with_target:
+            parts.append(task.target[0])
+        part = torch.cat(parts)
+        model = fit(task.start(), task.loss, (part, part), schedule.with_steps(12), derive_seed(1, "curve"))
+        assert row.n_train == len(part) and row.score == pytest.approx(task.score(model, *test), abs=1e-4)
