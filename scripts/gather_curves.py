@@ -5,8 +5,12 @@ import pandas as pd
 from dvgs.io.files import write_csv
 from dvgs.workflow.job import job
 
+
+def main(input, output):
+    curves = pd.concat([pd.read_csv(path) for path in input.curves])
+    write_csv(output.curves, curves.sort_values("replicate", kind="stable"))
+
+
 if __name__ == "__main__":
     with job(snakemake):
-        curves = pd.concat([pd.read_csv(path) for path in snakemake.input.curves])
-        curves = curves.sort_values("replicate", kind="stable")
-        write_csv(snakemake.output.curves, curves)
+        main(snakemake.input, snakemake.output)

@@ -1,9 +1,12 @@
 """What all pictures have in common: their style, sizes and colours, and how they are written."""
 
 import io
+from collections.abc import Iterable
 from itertools import cycle
+from pathlib import Path
 
 from matplotlib import style
+from matplotlib.figure import Figure
 
 from dvgs.io.files import written_whole
 from dvgs.methods.registry import METHODS, row_of
@@ -34,25 +37,25 @@ styled = style.context(["default", STYLE])
 
 
 @styled
-def to_svg(figure):
+def to_svg(figure: Figure) -> str:
     """The figure as SVG text: no date, no random ids, text as outlines, so that it needs no font and no request."""
     text = io.StringIO()
     figure.savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
     return text.getvalue()
 
 
-def write_svg(path, figure):
+def write_svg(path: str | Path, figure: Figure) -> None:
     """Write a Figure as SVG, whole or not at all; the same figure gives the same bytes."""
     with written_whole(path) as partial:
         partial.write_text(to_svg(figure))
 
 
-def colours_of(names):
-    """A colour for each name: a method's own where it has one, of the others the thirteenth as the first."""
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name: a method's own where it has one; the others take those of CATEGORIES in turn."""
     return COLOURS | dict(zip([name for name in names if name not in COLOURS], cycle(CATEGORIES)))
 
 
-def colour_of(method):
+def colour_of(method: str) -> str:
     """The colour of a method, or of what it is a variant of; black for those without one of their own."""
     row = row_of(method)
     return row.colour if row and row.colour else "black"

@@ -9,37 +9,36 @@ from dvgs.io.tables import doses_in_micromolar
 from dvgs.statistics import correlate
 
 
-def dose_band(dose, unit):
-    """Doses as decades in µM, text; other units stand under their own name, unknown doses under "none"."""
+def dose_band(dose: pd.Series, unit: pd.Series) -> pd.Series:
+    """Doses as decades in µM, text; doses in other units have the unit as their band, unknown doses "none"."""
     edges = [-np.inf, 0.1, 1, 10, np.inf]
     bands = pd.cut(dose, edges, labels=["up to 0.1 µM", "0.1 to 1 µM", "1 to 10 µM", "above 10 µM"])
     bands = bands.astype(object).where(unit == "uM", unit)
     return bands.where(dose.notna(), "none").astype(str)
 
 
-def correlate_strata(values, apc, obs, chosen, n_bootstrap, rng):
+def correlate_strata(
+    values: pd.DataFrame,
+    apc: pd.DataFrame,
+    obs: pd.DataFrame,
+    chosen: str,
+    n_bootstrap: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
     """DVGS against APC: overall for every similarity, and by stratum for the chosen one.
 
-    values: DataFrame with `role` and SIMILARITIES, rows as in apc and obs. apc: DataFrame `apc, n_replicates`.
-    Rows without an APC are left out. Returns the table of `correlations.csv`.
+    values: DataFrame with `role` and SIMILARITIES, rows as in apc and obs. apc: DataFrame `apc, n_replicates`. obs:
+    metadata, which give strata by `cell_iname`, `pert_type` and dose as far as they are there. Rows without an APC are
+    left out. Returns the table of correlations.csv.
     """
     known = apc["apc"].notna().to_numpy()
     y = apc["apc"].to_numpy()[known]
-    obs = obs[known]
-    source = values["role"][known] == "source"
-    strata = {"role": np.where(source, "source", "target, validation, test")}
-    strata |= {"n_replicates": apc["n_replicates"][known].astype(int).astype(str).to_numpy()}
-    for column in ("cell_iname", "pert_type"):
-        if column in obs:
-            strata[column] = obs[column].astype(str).to_numpy()
-    if "pert_dose" in obs and "pert_dose_unit" in obs:
-        strata["dose"] = dose_band(obs["pert_dose"], obs["pert_dose_unit"].astype(str)).to_numpy()
     rows = []
     for name in SIMILARITIES:
         x = values[name].to_numpy()[known]
         rows.append({"similarity": name, "by": "overall", "group": "all"} | correlate(x, y, n_bootstrap, rng))
     x = values[chosen].to_numpy()[known]
-    for by, groups in strata.items():
+    for by, groups in _strata(values[known], apc[known], obs[known]).items():
         for group in np.unique(groups):
             inside = groups == group
             found = correlate(x[inside], y[inside], n_bootstrap, rng)
@@ -47,13 +46,25 @@ def correlate_strata(values, apc, obs, chosen, n_bootstrap, rng):
     return pd.DataFrame(rows)
 
 
-def what_apc_goes_with(table):
+def _strata(values: pd.DataFrame, apc: pd.DataFrame, obs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """By stratum the group of every row, text."""
+    strata = {"role": np.where(values["role"] == "source", "source", "target, validation, test")}
+    strata |= {"n_replicates": apc["n_replicates"].astype(int).astype(str).to_numpy()}
+    for column in ("cell_iname", "pert_type"):
+        if column in obs:
+            strata[column] = obs[column].astype(str).to_numpy()
+    if "pert_dose" in obs and "pert_dose_unit" in obs:
+        strata["dose"] = dose_band(obs["pert_dose"], obs["pert_dose_unit"].astype(str)).to_numpy()
+    return strata
+
+
+def what_apc_goes_with(table: pd.DataFrame) -> dict[str, float]:
     """The share of the variance of APC that lies between cell lines, and its Spearman correlation with dose and time.
 
     table: DataFrame `apc`, NaN where there is none, and as far as they are known `cell_iname`, `pert_dose`,
-    `pert_dose_unit`, `pert_time`; doses other than in µM take no part. The share is corrected for the number of cell
-    lines (ε² of Kelley 1935), for many small groups explain much by chance.
-    Returns a dict `cell_line, dose, time` of floats, NaN where nothing can be said.
+    `pert_dose_unit`, `pert_time`; doses in other units than µM are left out. The share is corrected for the number of
+    cell lines (ε² of Kelley 1935), because many small groups explain much by chance.
+    Returns a dict `cell_line, dose, time` of floats, NaN where it cannot be computed.
     """
     table = table.reindex(columns=["apc", "cell_iname", "pert_dose", "pert_dose_unit", "pert_time"])
     table = table[table["apc"].notna()]
@@ -66,7 +77,7 @@ def what_apc_goes_with(table):
     return found
 
 
-def _share_between(table):
+def _share_between(table: pd.DataFrame) -> float:
     groups = table.groupby(table["cell_iname"].astype(str))["apc"]
     n, k, total = len(table), groups.ngroups, table["apc"].var(ddof=0)
     if not 1 < k < n or total == 0:

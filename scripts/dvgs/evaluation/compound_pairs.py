@@ -1,25 +1,28 @@
-"""Are compounds that share a label more alike than compounds that share none?
+"""Are compounds that share a label more similar than compounds that share none?
 
-Pairs are not independent, as a compound is in many of them, so whole compounds are resampled: a pair counts as often as
-its two compounds were drawn, n_i n_j times, and copies of one compound are no pair (the vertex bootstrap of Snijders
-and Borgatti 1999, Connections 22(2):161, which fills such copies in, we leave them out). Intervals thus say what other
-compounds would have given, for the same labels; they are rather too wide, as each draw also has another number of
-compounds of every label. For p values the compounds exchange their labels, all labels of a compound together, so that
-the numbers of compounds of every label and of pairs stay as they are.
+Pairs are not independent, because a compound is in many of them, so whole compounds are resampled: a pair counts as
+often as its two compounds were drawn, n_i n_j times. Two copies of one compound are not a pair: the vertex bootstrap of
+Snijders and Borgatti (1999, Connections 22(2):161) fills such copies in, we leave them out. Intervals thus say what
+other compounds would have given, for the same labels. They are somewhat too wide, because each draw also has another
+number of compounds of every label. For p values the compounds exchange their labels, all labels of a compound together,
+so that the numbers of compounds of every label and of pairs stay as they are.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 
 from dvgs.statistics import percentile_interval, share_below
 
 TOLERANCE = 1e-12  # of sums of the same numbers in another order
 
 
-def share_label(compounds, pairs):
+def share_label(compounds: Sequence[str], pairs: pd.DataFrame) -> np.ndarray:
     """Which compounds share a label, (n, n) bool, symmetric, false on the diagonal.
 
-    compounds: n ids. pairs: DataFrame whose first two columns are compound and label, in any order, ids that are not
-    among the compounds left aside.
+    compounds: n ids. pairs: DataFrame whose first two columns are compound and label, rows in any order; ids that
+    are not among the compounds are ignored.
     """
     position = dict(zip(compounds, range(len(compounds)), strict=True))
     shares = np.zeros((len(compounds), len(compounds)), bool)
@@ -31,11 +34,11 @@ def share_label(compounds, pairs):
     return shares
 
 
-def cosine_of_pairs(embedding):
+def cosine_of_pairs(embedding: np.ndarray) -> np.ndarray:
     """Cosine similarity of all rows of an embedding (n, d), (n, n) float64.
 
-    Every dimension is centred and scaled over the n first, as published: what all rows have in common would else make
-    every pair alike. A row without length has cosine 0 with all others.
+    Every dimension is first centred and scaled over the n rows, as published: otherwise what all rows have in common
+    would make every pair similar. A row of length 0 has cosine 0 with all others.
     """
     z = np.asarray(embedding, np.float64)
     z = z - z.mean(axis=0)
@@ -46,26 +49,28 @@ def cosine_of_pairs(embedding):
     return z @ z.T
 
 
-def draw_counts(n, n_bootstrap, rng):
-    """How often each of n compounds counts, (1 + n_bootstrap, n): once in the first row, in the others as drawn."""
+def draw_counts(n: int, n_bootstrap: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of n compounds counts, (1 + n_bootstrap, n): once in the first row, at random in the others."""
     return np.vstack([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), n_bootstrap)])
 
 
-def draw_exchanges(n, n_permutations, rng):
-    """Permutations of n compounds, (1 + n_permutations, n), of which the first leaves everyone in place."""
+def draw_exchanges(n: int, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
+    """Permutations of n compounds, (1 + n_permutations, n); the first leaves every compound in its place."""
     places = np.tile(np.arange(n), (1 + n_permutations, 1))
     places[1:] = rng.permuted(places[1:], axis=1)
     return places
 
 
-def contrast(similarity, shares, counts, exchanges):
+def contrast(
+    similarity: np.ndarray, shares: np.ndarray, counts: np.ndarray, exchanges: np.ndarray
+) -> dict[str, np.ndarray]:
     """Pairs that share a label against all other pairs.
 
     similarity: (n, n), symmetric. shares: (n, n) bool, from share_label, with pairs of both kinds. counts, exchanges:
     from draw_counts and draw_exchanges. Returns a dict of arrays whose first number is the estimate: `same`, `random`
     (mean similarities), `difference` and `auroc`, (1 + n_bootstrap,), and `exchanged`, (1 + n_permutations,), the mean
     similarity of pairs that share a label after the exchange. Bootstrap numbers are NaN where a draw has no pair of a
-    kind. Those of the AUROC are first-order (placements, as in DeLong 1988, are not ranked anew in every draw).
+    kind. Those of the AUROC are first-order (placements, as in DeLong 1988, are not ranked again in every draw).
     """
     others = ~shares
     np.fill_diagonal(others, False)
@@ -85,12 +90,15 @@ def contrast(similarity, shares, counts, exchanges):
     return {"same": same, "random": random, "difference": same - random, "auroc": auroc, "exchanged": exchanged}
 
 
-def describe(name, numbers):
+def describe(name: str, numbers: np.ndarray) -> dict[str, float]:
     """An estimate (the first of the numbers) and its 95 % percentile interval: dict `name, name_low, name_high`."""
     low, high = percentile_interval(numbers[None, 1:])
     return {name: numbers[0], f"{name}_low": low[0], f"{name}_high": high[0]}
 
 
-def p_value(exchanged):
-    """One-sided: the share of exchanges, the real labels included, in which pairs that share are at least as alike."""
+def p_value(exchanged: np.ndarray) -> float:
+    """One-sided p: the share of exchanges in which pairs that share a label are at least as similar as they really are.
+
+    exchanged: (1 + n_permutations,), from contrast; the first, with the real labels, counts as well.
+    """
     return (exchanged >= exchanged[0] - TOLERANCE).mean()

@@ -18,19 +18,34 @@ DETECTION_MEASURES = [
 ]
 
 
-def _rank_within(values, group):
+def name_faults(truth: pd.DataFrame) -> pd.DataFrame:
+    """The planted faults of profiles: DataFrame `noise_sd, fault, n_replicates`, and more, rows as in truth.
+
+    truth: a table of planted faults, of signatures, which has these columns, or of single replicates, which has
+    `noise_sd`, `bad_plate` (0 or 1) and `swapped_with` ("" for none). Of several faults of a replicate, a bad plate
+    comes first, then a swap.
+    """
+    if "fault" in truth:
+        return truth
+    faulty = [truth["bad_plate"] == 1, truth["swapped_with"] != "", truth["noise_sd"] > 0]
+    return truth.assign(fault=np.select(faulty, ["bad_plate", "swapped", "noise"], "none"), n_replicates=1)
+
+
+def _rank_within(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Ranks within groups, as shares of the group."""
     return pd.Series(values).groupby(group).rank(pct=True).to_numpy()
 
 
-def detect_faults(methods, truth, known_apc, n_bootstrap, rng):
+def detect_faults(
+    methods: pd.DataFrame, truth: pd.DataFrame, known_apc: np.ndarray, n_bootstrap: int, rng: np.random.Generator
+) -> pd.DataFrame:
     """Every method against every kind of fault, on all profiles and on those that have an APC.
 
     methods: DataFrame, one column of values per method. truth: DataFrame `noise_sd, fault, n_replicates`, same rows.
     known_apc: (n,) bool. A method without a value for every profile is compared only where it has one.
-    A kind of fault is judged against the profiles without any. The Spearman correlation with the noise is taken within
-    profiles of as many replicates: more replicates mean shorter profiles and less noise, whatever the method sees.
-    Returns the table of `truth.csv`.
+    Profiles with one kind of fault are compared with the profiles that have none. The Spearman correlation with the
+    noise is taken within profiles of as many replicates: more replicates mean shorter profiles and less noise,
+    whatever the method sees. Returns the table of truth.csv.
     """
     rows = []
     for profiles, inside in {"all": np.ones(len(truth), bool), "with_apc": known_apc}.items():
@@ -42,32 +57,27 @@ def detect_faults(methods, truth, known_apc, n_bootstrap, rng):
             group = truth["n_replicates"].to_numpy()[inside]
             trend = correlate(_rank_within(value, group), _rank_within(sd, group), n_bootstrap, rng)
             for kind in FAULTS:
-                judged = (fault == "none") | (fault == kind) | (kind == "any")
-                faulty = fault[judged] != "none"
-                area, low, high = auroc(value[judged], faulty)
-                rows.append(
-                    {
-                        "profiles": profiles,
-                        "method": name,
-                        "fault": kind,
-                        "n": int(judged.sum()),
-                        "n_faulty": int(faulty.sum()),
-                        "auroc": area,
-                        "auroc_low": low,
-                        "auroc_high": high,
-                        "found_at_20": found_when_inspected(value[judged], faulty, INSPECTED),
-                        "spearman_noise": trend["pearson"],
-                        "spearman_noise_low": trend["pearson_low"],
-                        "spearman_noise_high": trend["pearson_high"],
-                    }
-                )
+                row = {"profiles": profiles, "method": name, "fault": kind}
+                row |= _detect_kind(value, fault, kind)
+                row |= {f"spearman_noise{end}": trend[f"pearson{end}"] for end in ("", "_low", "_high")}
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
-def detect_corrupted(value, corrupted, noise_sd):
+def _detect_kind(value: np.ndarray, fault: np.ndarray, kind: str) -> dict[str, float]:
+    """How well low values find one kind of fault among the profiles that have it or none."""
+    compared = (fault == "none") | (fault == kind) | (kind == "any")
+    value, faulty = value[compared], fault[compared] != "none"
+    area, low, high = auroc(value, faulty)
+    found = {"n": int(compared.sum()), "n_faulty": int(faulty.sum())}
+    found |= {"auroc": area, "auroc_low": low, "auroc_high": high}
+    return found | {"found_at_20": found_when_inspected(value, faulty, INSPECTED)}
+
+
+def detect_corrupted(value: np.ndarray, corrupted: np.ndarray, noise_sd: np.ndarray) -> dict[str, float]:
     """How well low values find the corrupted: dict of DETECTION_MEASURES, and `n` and `n_corrupted`.
 
-    value: (n,), NaN for samples without one, which are left out. corrupted: (n,) bool. noise_sd: (n,), and the Spearman
+    value: (n,), NaN for samples without a value, which are left out. corrupted: (n,) bool. noise_sd: (n,); the Spearman
     correlation is NaN where it is constant.
     """
     known = np.isfinite(value)

@@ -41,8 +41,8 @@ def encode(model: torch.nn.Module, blocks: Iterable[np.ndarray]) -> np.ndarray:
 
     Raises InputError where it is not finite.
     """
-    device = next(model.parameters()).device
-    latent = np.concatenate([model.encoder(torch.from_numpy(block).to(device)).cpu().numpy() for block in blocks])
+    encoder, device = model.get_submodule("encoder"), next(model.parameters()).device
+    latent = np.concatenate([encoder(torch.from_numpy(block).to(device)).cpu().numpy() for block in blocks])
     if not np.isfinite(latent).all():
         raise diverged("the model of the cleaned profiles has a latent space that is not finite")
     return latent

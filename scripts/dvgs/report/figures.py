@@ -3,10 +3,14 @@
 Nothing here touches pyplot or the settings of the process, and the same tables give the same bytes.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import FillStyleType, LineStyleType
 from scipy import stats
 
 from dvgs.methods.registry import METHODS, label_of
@@ -27,28 +31,28 @@ SCATTER = 2000  # profiles; with more, points hide one another and are counted i
 LOWEST_R2 = -0.25  # a model that fails altogether must not flatten all other curves
 
 
-def _label(name, length=24):
-    """A name from metadata in a picture; control characters would make the SVG unreadable."""
+def _label(name: Any, length: int = 24) -> str:
+    """A name from metadata as text of a picture, without control characters, which would make the SVG unreadable."""
     name = "".join(c for c in str(name) if c.isprintable())
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def _finite(values):
-    values = np.asarray(values, float)
-    return values[np.isfinite(values)]
+def _finite(values: pd.Series) -> np.ndarray:
+    numbers = np.asarray(values, float)
+    return numbers[np.isfinite(numbers)]
 
 
-def _bulk(values, outside=0.002):
+def _bulk(values: np.ndarray, outside: float = 0.002) -> tuple[float, float]:
     """The range of nearly all values: dot products and distances have tails that would fill the axis."""
-    low, high = np.quantile(values, [outside / 2, 1 - outside / 2]) if len(values) else (0, 1)
+    low, high = np.quantile(values, [outside / 2, 1 - outside / 2]) if len(values) else (0.0, 1.0)
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
 @styled
-def curve_figure(curves, quantile):
+def curve_figure(curves: pd.DataFrame, quantile: float) -> Figure:
     """Test R² against the share dropped: all profiles, and those with an APC where some have none.
 
-    curves: the table of curves.csv. quantile: the chosen cutoff, drawn where all profiles take part.
+    curves: the table of curves.csv. quantile: the chosen cutoff, shown in the panel of all profiles.
     """
     titles = {"all": "All source profiles", "with_apc": "Source profiles with an APC"}
     shown = [profiles for profiles in titles if (curves["profiles"] == profiles).any()]
@@ -67,13 +71,17 @@ def curve_figure(curves, quantile):
         panels[0].set_ylim(bottom=LOWEST_R2)
     methods = [m for m in dict.fromkeys([*METHODS, *curves["method"]]) if (curves["method"] == m).any()]
     handles = [Line2D([], [], color=colour_of(m), marker="o", markersize=3.5, label=label_of(m)) for m in methods]
-    styles = {"low dropped first": "-", "high dropped first": "--", "chosen cutoff": ":"}
+    styles: dict[str, LineStyleType] = {
+        "low dropped first": "-",
+        "high dropped first": "--",
+        "chosen cutoff": ":",
+    }
     handles += [Line2D([], [], color="black", linestyle=style, label=text) for text, style in styles.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
 
-def _curve(panel, line, colour, style):
+def _curve(panel: Axes, line: pd.DataFrame, colour: str, style: str) -> None:
     """Mean over replicates, with its 95 % interval (t)."""
     r2 = line.groupby("quantile")["r2"].agg(["mean", "sem", "count"])
     reach = stats.t.ppf(0.975, r2["count"] - 1) * r2["sem"]
@@ -82,15 +90,18 @@ def _curve(panel, line, colour, style):
 
 
 @styled
-def value_figure(values, similarity):
-    """Left, the values by role. Right, the standard errors of cosine beside the spread of cosine."""
+def value_figure(values: pd.DataFrame, similarity: str) -> Figure:
+    """Left, the values by role. Right, the standard errors of cosine beside the spread of cosine.
+
+    values: the table of values.parquet.
+    """
     figure = Figure(figsize=(WIDE, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     bins = np.linspace(*_bulk(_finite(values[similarity])), 31)
     for role, colour in ROLES.items():
         found = _finite(values.loc[values["role"] == role, similarity])
         if len(found):
-            weights = np.full(len(found), 100 / len(found))  # per cent of the role, for roles differ in size
+            weights = np.full(len(found), 100 / len(found))  # per cent, as roles differ in size
             label = f"{role} ({len(found):,})"
             left.hist(found, bins, weights=weights, histtype="step", color=colour, linewidth=1.4, label=label)
     left.set(title="Values by role", xlabel=f"value ({similarity})", ylabel="% of the role's profiles")
@@ -107,13 +118,14 @@ def value_figure(values, similarity):
 
 
 @styled
-def apc_figure(apc, significant):
-    """Distribution of APC; significant: (n,) bool, which of its rows agree better than non-replicates."""
+def apc_figure(apc: pd.DataFrame, significant: np.ndarray) -> Figure:
+    """Distribution of APC; significant: (n,) bool, which rows of apc agree better than non-replicates."""
     figure = Figure(figsize=(WIDE, 3), layout="constrained")
     panel = figure.subplots()
     known = apc["apc"].notna().to_numpy()
     parts = [apc["apc"][known & significant], apc["apc"][known & ~significant]]
-    bins = np.linspace(apc["apc"].min(), apc["apc"].max(), 61) if np.ptp(apc["apc"][known]) > 0 else 10
+    lowest, highest = apc["apc"].min(), apc["apc"].max()
+    bins = list(np.linspace(lowest, highest, 61)) if highest > lowest else 10
     labels = [f"significant at FDR 5 % ({len(parts[0]):,})", f"not significant ({len(parts[1]):,})"]
     panel.hist(parts, bins, stacked=True, color=[COLOURS["apc"], "#BBBBBB"], label=labels)
     median = apc["apc"].median()
@@ -127,8 +139,8 @@ def apc_figure(apc, significant):
 
 
 @styled
-def agreement_figure(value, apc, label, title):
-    """Values against APC of the profiles that have one: points, or counts in hexagons where there are many."""
+def agreement_figure(value: np.ndarray, apc: np.ndarray, label: str, title: str) -> Figure:
+    """Values against APC, (n,) each, NaN where unknown: points, or counts in hexagons where there are many."""
     figure = Figure(figsize=(HALF, 4), layout="constrained")
     panel = figure.subplots()
     known = np.isfinite(value) & np.isfinite(apc)
@@ -144,8 +156,11 @@ def agreement_figure(value, apc, label, title):
 
 
 @styled
-def forest_figure(correlations, title):
-    """Correlation of values and APC overall and by stratum, with 95 % intervals; the largest groups of each."""
+def forest_figure(correlations: pd.DataFrame, title: str) -> Figure:
+    """Correlation of values and APC overall and by stratum, with 95 % intervals; the largest groups of each.
+
+    correlations: the table of correlations.csv.
+    """
     rows = _forest_rows(correlations)
     y = -np.arange(len(rows))
     figure = Figure(figsize=(HALF, 1.5 + 0.19 * len(rows)), layout="constrained")
@@ -163,29 +178,29 @@ def forest_figure(correlations, title):
     return figure
 
 
-def _forest_rows(correlations):
+def _forest_rows(correlations: pd.DataFrame) -> pd.DataFrame:
     """The rows from top to bottom, a heading (without numbers) before each stratum."""
     overall = correlations[correlations["by"] == "overall"]
-    blocks = [("all profiles with an APC", overall.assign(group=overall["similarity"]))]
+    strata = [("all profiles with an APC", overall.assign(group=overall["similarity"]))]
     for by, title in STRATA.items():
         part = correlations[correlations["by"] == by].nlargest(LARGEST_GROUPS, "n", keep="first")
         if by in ("dose", "n_replicates"):  # in the order of the last number in the name of a group
             number = pd.to_numeric(part["group"].astype(str).str.extract(r"([\d.]+)\D*$")[0], errors="coerce")
             part = part.assign(number=number).sort_values(["number", "group"]).drop(columns="number")
         if len(part):
-            blocks.append((f"by {title}", part))
+            strata.append((f"by {title}", part))
     tables = []
-    for title, part in blocks:
+    for title, part in strata:
         labels = [f"{_label(group)} ({n:,.0f})" for group, n in zip(part["group"], part["n"], strict=True)]
         tables += [pd.DataFrame({"label": [title]}), part.assign(label=labels)]
     return pd.concat(tables, ignore_index=True).reindex(columns=[*correlations.columns, "label"])
 
 
 @styled
-def truth_figure(truth):
+def truth_figure(truth: pd.DataFrame) -> Figure:
     """Detection of planted faults: AUROC with its interval above, the share found at 20 % below.
 
-    Filled marks stand for all profiles, open ones for those with an APC.
+    truth: the table of truth.csv. Filled marks stand for all profiles, open ones for those with an APC.
     """
     figure = Figure(figsize=(WIDE, 5.6), layout="constrained")
     faults = [fault for fault in FAULTS if (truth["fault"] == fault).any()]
@@ -208,7 +223,7 @@ def truth_figure(truth):
         column[1].set_xlabel("share found at 20 %")
         column[1].set_xlim(-0.04, 1.04)
     panels[0, 0].set_yticks(range(len(methods)), [label_of(method) for method in methods])
-    fill = {"all profiles": "full", "profiles with an APC": "none"}
+    fill: dict[str, FillStyleType] = {"all profiles": "full", "profiles with an APC": "none"}
     handles = [Line2D([], [], color="black", marker="o", ls="", fillstyle=f, label=text) for text, f in fill.items()]
     handles.append(Line2D([], [], color="black", linewidth=0.8, linestyle=":", label="chance"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -216,8 +231,8 @@ def truth_figure(truth):
 
 
 @styled
-def drug_target_figure(table, title):
-    """How much more alike compounds are that share a drug target, against the share of profiles dropped.
+def drug_target_figure(table: pd.DataFrame, title: str) -> Figure:
+    """How much more similar compounds are that share a drug target, against the share of profiles dropped.
 
     table: that of drug_targets.csv. Marks are means with their intervals, faint dashes the replicates.
     """
@@ -239,11 +254,14 @@ def drug_target_figure(table, title):
 
 
 @styled
-def umap_figure(umap, similarity):
-    """Latent space of the cleaned profiles, coloured by value and by the most frequent cell lines."""
+def umap_figure(umap: pd.DataFrame, similarity: str) -> Figure:
+    """Latent space of the cleaned profiles, coloured by value and by the most frequent cell lines.
+
+    umap: DataFrame `x, y, value, cell_iname`.
+    """
     figure = Figure(figsize=(WIDE, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    # In a fixed random order, so that no cell line lies on top of all others.
+    # A random order, the same every time, keeps any one cell line from covering all others.
     umap = umap[np.isfinite(umap["x"]) & np.isfinite(umap["y"])].sample(frac=1, random_state=0)
     dots = {"s": np.clip(20000 / max(len(umap), 1), 0.3, 9), "linewidth": 0, "rasterized": True}
     low, high = _bulk(_finite(umap["value"]), 0.02)
@@ -259,7 +277,7 @@ def umap_figure(umap, similarity):
     marks = [Line2D([], [], color=colour, marker="o", ls="") for _, colour in shown]
     legend = right.legend(marks, [""] * len(marks), loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0)
     for text, (name, _) in zip(legend.get_texts(), shown, strict=True):
-        text.set_text(name)  # a legend would leave out names that begin with an underscore
+        text.set_text(name)  # a legend leaves out names that begin with an underscore
     left.set_title("Value")
     right.set_title("Cell line")
     for panel in (left, right):

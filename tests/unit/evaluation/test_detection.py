@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dvgs.evaluation.detection import DETECTION_MEASURES, INSPECTED_SHARES, detect_corrupted, detect_faults
+from dvgs.evaluation.detection import DETECTION_MEASURES, INSPECTED_SHARES, detect_corrupted, detect_faults, name_faults
 
 
 def test_each_fault_is_compared_with_the_faultless(rng):
@@ -21,6 +21,15 @@ def test_each_fault_is_compared_with_the_faultless(rng):
     assert table.loc[("all", "good", "any"), "spearman_noise"] == pytest.approx(
         stats.spearmanr(good, truth["noise_sd"]).statistic
     )
+
+
+def test_faults_of_single_replicates_get_names():
+    truth = pd.DataFrame({"noise_sd": [0, 1.5, 1.5, 0, 0], "bad_plate": [0, 0, 0, 1, 1]}, index=list("abcde"))
+    truth["swapped_with"] = ["", "", "x", "", "y"]
+    found = name_faults(truth)
+    assert found["fault"].tolist() == ["none", "noise", "swapped", "bad_plate", "bad_plate"]
+    assert (found["n_replicates"] == 1).all() and "fault" not in truth
+    assert name_faults(found).equals(found)  # as of signatures
 
 
 def slow_auroc(value, faulty):
