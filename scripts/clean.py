@@ -13,6 +13,7 @@ from dvgs.io.gctx import write_gctx
 from dvgs.io.h5ad import read_obs, read_var, write_h5ad
 from dvgs.progress import logger
 from dvgs.seeds import derive_seed
+from dvgs.training.schedule import Schedule
 from dvgs.workflow.job import job
 
 
@@ -24,7 +25,7 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
     dropped, obs, rows = dropped_profiles(obs, kept, decision), obs[kept], np.flatnonzero(kept)
     scaled = Profiles(input.signatures, pd.read_parquet(input.scaling))
     x = scaled.for_training(rows, pick_device(device))
-    network = train_final(x, **model, **training, seed=derive_seed(seed, "clean", target))
+    network = train_final(x, model, Schedule(**training), derive_seed(seed, "clean", target))
     latent = encode(network, (block for _, block in scaled.blocks(rows)))
     # Given a path, torch would write its name into the file.
     with written_whole(output.autoencoder) as partial, open(partial, "wb") as file:

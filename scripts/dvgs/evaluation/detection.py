@@ -69,7 +69,7 @@ def _detect_kind(value: np.ndarray, fault: np.ndarray, kind: str) -> dict[str, f
     compared = (fault == "none") | (fault == kind) | (kind == "any")
     value, faulty = value[compared], fault[compared] != "none"
     area, low, high = auroc(value, faulty)
-    found = {"n": int(compared.sum()), "n_faulty": int(faulty.sum())}
+    found: dict[str, float] = {"n": int(compared.sum()), "n_faulty": int(faulty.sum())}
     found |= {"auroc": area, "auroc_low": low, "auroc_high": high}
     return found | {"found_at_20": found_when_inspected(value, faulty, INSPECTED)}
 
@@ -82,7 +82,11 @@ def detect_corrupted(value: np.ndarray, corrupted: np.ndarray, noise_sd: np.ndar
     """
     known = np.isfinite(value)
     value, corrupted, noise_sd = value[known], corrupted[known], noise_sd[known]
-    found = {"n": len(value), "n_corrupted": int(corrupted.sum()), "auroc": auroc(value, corrupted)[0]}
+    found: dict[str, float] = {
+        "n": len(value),
+        "n_corrupted": int(corrupted.sum()),
+        "auroc": auroc(value, corrupted)[0],
+    }
     found["average_precision"] = average_precision_score(corrupted, -value) if corrupted.any() else np.nan
     for share in INSPECTED_SHARES:
         found[f"found_at_{round(100 * share)}"] = found_when_inspected(value, corrupted, share)

@@ -1,6 +1,7 @@
 """The cleaned compendium: its metadata, its autoencoder and its latent space."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from dvgs.filtering.cutoff import diverged
 from dvgs.limits import LAID_OUT
 from dvgs.progress import logger
 from dvgs.training.fit import fit
-from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.models import Autoencoder, make_autoencoder, reconstruction_loss
 from dvgs.training.schedule import Schedule
 
 FEWEST = 4  # UMAP fails with fewer profiles
@@ -28,11 +29,14 @@ def with_values(obs: pd.DataFrame, values: pd.DataFrame, apc: pd.DataFrame) -> p
     return obs.join(values.set_index("profile_id")).join(apc)
 
 
-def train_final(x, *, hidden, latent, epochs, batch_size, learning_rate, seed):
-    """The final autoencoder, trained on the cleaned profiles, scaled, (n, genes), as `fit` takes them."""
-    model = make_autoencoder(x.shape[1], hidden, latent, seed).to(x.device)
-    schedule = Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    return fit(model, reconstruction_loss, (x, x), schedule, seed)
+def train_final(x: Any, sizes: dict[str, Any], schedule: Schedule, seed: int) -> Autoencoder:
+    """The final autoencoder, trained on the cleaned profiles.
+
+    x: the profiles, scaled, (n, genes), as `fit` takes them. sizes: dict `hidden, latent`.
+    """
+    model = make_autoencoder(x.shape[1], **sizes, seed=seed).to(x.device)
+    fit(model, reconstruction_loss, (x, x), schedule, seed)
+    return model
 
 
 @torch.no_grad()

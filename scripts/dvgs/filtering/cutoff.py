@@ -54,17 +54,26 @@ def dropped_profiles(obs: pd.DataFrame, kept: np.ndarray, decision: dict[str, An
 def choose_quantile(curves: pd.DataFrame, cutoff: float | str) -> float:
     """The share of source profiles to drop.
 
-    curves: the table of curves.csv. cutoff: a quantile, or "auto" for the one at which dropping low DVGS values gives
-    the best R² on the validation part of the target, averaged over replicates (the smallest of equals; none at which
-    a training diverged). The test set has no say. Raises InputError where trainings diverged at every quantile.
+    curves: the table of curves.csv. cutoff: a quantile, or the name of one of CUTOFF_RULES.
     """
-    if cutoff != "auto":
-        return float(cutoff)
+    return CUTOFF_RULES[cutoff](curves) if isinstance(cutoff, str) else float(cutoff)
+
+
+def best_validation_r2(curves: pd.DataFrame) -> float:
+    """The quantile at which dropping low DVGS values gives the best R² on the validation part of the target.
+
+    curves: the table of curves.csv. R² is averaged over replicates; of equal quantiles it is the smallest, and never
+    one at which a training diverged. The test set has no say. Raises InputError where trainings diverged at every
+    quantile.
+    """
     low = curves.query("profiles == 'all' and method == 'dvgs' and drop == 'low'")
     r2 = low.groupby("quantile")["r2_validation"].agg(lambda replicates: replicates.mean(skipna=False))
     if r2.isna().all():
         raise diverged("at every quantile a training of the filter curves has no R²")
     return float(r2.idxmax())
+
+
+CUTOFF_RULES = {"auto": best_validation_r2}
 
 
 def diverged(problem: str) -> InputError:
