@@ -44,8 +44,8 @@ def detect_faults(
     methods: DataFrame, one column of values per method. truth: DataFrame `noise_sd, fault, n_replicates`, same rows.
     known_apc: (n,) bool. A method without a value for every profile is compared only where it has one.
     Profiles with one kind of fault are compared with the profiles that have none. The Spearman correlation with the
-    noise is taken within profiles of as many replicates: more replicates mean shorter profiles and less noise,
-    whatever the method sees. Returns the table of truth.csv.
+    noise is taken within groups of profiles with the same number of replicates: more replicates mean shorter profiles
+    and less noise, whatever the method sees. Returns the table of truth.csv.
     """
     rows = []
     for profiles, inside in {"all": np.ones(len(truth), bool), "with_apc": known_apc}.items():

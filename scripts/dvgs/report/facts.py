@@ -54,7 +54,7 @@ def verdict(decision: Facts, r2_random: float) -> str:
     change = decision["r2_after"] - decision["r2_before"]
     spread = 2 * np.hypot(decision["r2_before_sd"], decision["r2_after_sd"])
     if not np.isfinite([change, spread]).all():
-        return "Whether R² changed cannot be told: there are no repeated trainings to compare."
+        return "It is unknown whether R² changed: there are no repeated trainings to compare."
     if abs(change) <= spread:
         return "R² changed no more than between repeated trainings."
     if change > 0 and decision["r2_after"] - r2_random <= spread:
@@ -81,9 +81,9 @@ def convergence_facts(convergence: pd.DataFrame) -> Facts:
     """What ranking by fewer steps would have changed, and what to do about it."""
     found = convergence.set_index("steps")["spearman"].to_dict()
     if found["half"] >= STABLE:
-        advice = "long enough: half as many steps would have ranked the profiles alike"
+        advice = "long enough: half as many steps would have given nearly the same ranking"
     else:
-        advice = "short of a settled ranking: for surer ranks make trajectory.epochs larger"
+        advice = "too short for a stable ranking: for surer ranks make trajectory.epochs larger"
     return {"n_steps": int(convergence["n_steps"].max()), "spearman": found, "advice": advice}
 
 
@@ -99,7 +99,7 @@ def drug_target_facts(table: pd.DataFrame) -> Facts:
     first, by_dvgs = whole.iloc[0], rows[rows["method"] == "dvgs"]
     sentences = [
         f"Without dropping, compounds that share a drug target are {'' if first['p'] <= SIGNIFICANT else 'not surely '}"
-        f"more alike than others: difference {interval(first, 'difference')}, p = {number(first['p'])}."
+        f"more similar than others: difference {interval(first, 'difference')}, p = {number(first['p'])}."
     ]
     for name, otherwise in (("change", "dropping nothing"), ("gain", "dropping as many at random")):
         sentences += _effect_of_dropping(by_dvgs, name, otherwise)
@@ -112,9 +112,9 @@ def _effect_of_dropping(by_dvgs: pd.DataFrame, name: str, otherwise: str) -> lis
     for word, where in {"more": by_dvgs[f"{name}_low"] > 0, "less": by_dvgs[f"{name}_high"] < 0}.items():
         if where.any():
             shares = " or ".join(f"{100 * q:g} %" for q in by_dvgs.loc[where, "quantile"])
-            sentences.append(f"Dropping {shares} by DVGS left them {word} alike than {otherwise} did.")
+            sentences.append(f"Dropping {shares} by DVGS left them {word} similar than {otherwise} did.")
     if not sentences and by_dvgs[name].notna().any():
-        sentences.append(f"Dropping by DVGS cannot be told from {otherwise}.")
+        sentences.append(f"Dropping by DVGS shows no clear difference from {otherwise}.")
     return sentences
 
 

@@ -53,10 +53,12 @@ class Results:
 
     @property
     def compendium(self) -> str:
+        """Its name."""
         return self.config["compendium"]
 
     @property
     def similarity(self) -> str:
+        """The column of values that profiles are ranked by."""
         return self.config["score"]["similarity"]
 
 

@@ -12,8 +12,8 @@ from dvgs.report.facts import counts, flat, interval, number, verdict
         (0.45, 0.01, 0.44, "R² rose by 0.050, and nearly as much when as many are dropped at random."),
         (0.45, 0.01, 0.40, "R² rose by 0.050, more than between repeated trainings."),
         (0.35, 0.01, 0.40, "R² fell by 0.050, more than between repeated trainings."),
-        (0.45, np.nan, 0.40, "Whether R² changed cannot be told: there are no repeated trainings to compare."),
-        (np.nan, 0.01, 0.40, "Whether R² changed cannot be told: there are no repeated trainings to compare."),
+        (0.45, np.nan, 0.40, "It is unknown whether R² changed: there are no repeated trainings to compare."),
+        (np.nan, 0.01, 0.40, "It is unknown whether R² changed: there are no repeated trainings to compare."),
     ],
 )
 def test_a_change_of_r2_is_compared_with_repeats_and_with_random_dropping(after, sd, random, said):

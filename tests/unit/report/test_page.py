@@ -40,7 +40,7 @@ class Page(HTMLParser):
 def test_page_says_whether_the_training_was_long_enough(found):
     text = render_report(found)
     assert "4,321" in text and all(f"<td>{r}</td>" in text for r in ("0.110", "0.220", "0.330", "0.440"))
-    assert "short of a settled ranking: for surer ranks make trajectory.epochs larger" in text
+    assert "too short for a stable ranking: for surer ranks make trajectory.epochs larger" in text
     convergence = found.targets[0].convergence.assign(spearman=0.995)
     assert "long enough: half as many steps" in render_report(with_target(found, convergence=convergence))
 
@@ -97,13 +97,13 @@ def test_drug_targets_are_told_by_their_intervals(found):
         return render_report(with_target(found, drug_targets=table))
 
     page = text(make_drug_targets())
-    assert "are more alike than others: difference 0.250 [0.150, 0.350], p = 0.010." in page and "1,234 comp" in page
-    more = "Dropping 30 % by DVGS left them more alike than dropping as many at random did."
-    assert f"Dropping by DVGS cannot be told from dropping nothing. {more}" in page
-    less = "Dropping 30 % by DVGS left them less alike than dropping nothing did."
+    assert "are more similar than others: difference 0.250 [0.150, 0.350], p = 0.010." in page and "1,234 comp" in page
+    more = "Dropping 30 % by DVGS left them more similar than dropping as many at random did."
+    assert f"Dropping by DVGS shows no clear difference from dropping nothing. {more}" in page
+    less = "Dropping 30 % by DVGS left them less similar than dropping nothing did."
     unsure = text(make_drug_targets(change=-0.2, gain=0.05).assign(p=0.2))
-    assert f"{less} Dropping by DVGS cannot be told from dropping as many at random." in unsure
-    assert "not surely more alike" in unsure and more not in unsure
+    assert f"{less} Dropping by DVGS shows no clear difference from dropping as many at random." in unsure
+    assert "not surely more similar" in unsure and more not in unsure
     assert "share a drug target" not in text(None)
 
 
@@ -116,7 +116,7 @@ def test_no_pair_that_shares_a_drug_target(found):
 
 def test_without_any_apc(found):
     text = render_report(without_apc(found))
-    assert "None has an APC" in text and "nan" not in re.sub(r"base64,[^\"]*", "", text)
+    assert "No profile has an APC, so" in text and "nan" not in re.sub(r"base64,[^\"]*", "", text)
 
 
 def test_shares_above_non_replicates_are_of_those_that_have_some(found):
