@@ -6,14 +6,11 @@ import torch
 
 from dvgs.columns import APC_COLUMNS
 from dvgs.filtering.cleaning import encode, lay_out, with_values
-from dvgs.report.figures import umap_figure
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_three_profiles_are_too_few_for_a_picture(rng, n):
+def test_three_profiles_are_too_few_for_a_layout(rng, n):
     assert np.isnan(lay_out(rng.normal(size=(n, 3)).astype(np.float32), rng, 1, "general")).all()
-    umap = pd.DataFrame({"x": [], "y": [], "value": [], "cell_iname": []})
-    assert umap_figure(umap, "cosine").axes
 
 
 def test_many_profiles_are_laid_out_by_a_sample(rng, monkeypatch):
