@@ -1,6 +1,6 @@
 """Read the profiles and what describes them; write the selected ones and the ledger of the others."""
 
-from dvgs.compendium.ingestion import ingest
+from dvgs.compendium.ingestion import Selection, ingest
 from dvgs.compendium.ledger import read_n_input
 from dvgs.compendium.metadata import describe_profiles, describe_replicates, gene_table
 from dvgs.io.files import write_csv
@@ -19,7 +19,7 @@ def main(input, output, kind, select, columns, counts):
             if kind == "level4":
                 profiles = describe_replicates(read_instinfo(input.instinfo), profiles)
         selection = {"pert_types": select["pert_type"]} | {k: select[k] for k in ("qc_pass", "genes", "bad_values")}
-        ledger = ingest(output.signatures, matrix, profiles, genes, **selection, counts=counts)
+        ledger = ingest(output.signatures, matrix, profiles, genes, Selection(**selection, counts=counts))
     n_input = read_n_input(output.signatures)
     logger.info("%d of %d profiles are used", n_input - len(ledger), n_input)
     for reason, n in ledger["reason"].value_counts().items():

@@ -19,7 +19,7 @@ import pandas as pd
 from bench import line, status
 from cmapPy.pandasGEXpress.parse import parse
 
-from dvgs.compendium.ingestion import ingest
+from dvgs.compendium.ingestion import Selection, ingest
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import COL, MATRIX, ROW
 from dvgs.io.tables import explode_replicates
@@ -52,7 +52,7 @@ def by_ingest(path, output):
     genes.iloc[landmarks(), 0] = "landmark"
     with open_matrix(path, "level5") as matrix:
         table = pd.DataFrame(index=pd.Index(matrix.profile_ids))
-        ingest(output, matrix, table, genes, pert_types=None, qc_pass=False, genes="landmark")
+        ingest(output, matrix, table, genes, Selection(genes="landmark"))
 
 
 def by_cmappy(path):
@@ -124,7 +124,7 @@ def memory_of(path, share):
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, open_matrix(path, "level5") as matrix:
         table = pd.DataFrame(index=pd.Index(matrix.profile_ids[: round(share * matrix.shape[0])]))
         genes = pd.DataFrame({"feature_space": "landmark"}, index=[str(i) for i in landmarks()])
-        ingest(Path(folder) / "x.h5ad", matrix, table, genes, pert_types=None, qc_pass=False, genes="landmark")
+        ingest(Path(folder) / "x.h5ad", matrix, table, genes, Selection(genes="landmark"))
     print((status("VmHWM") - before) / 1024)
 
 

@@ -1,6 +1,7 @@
 """The compendium: which profiles are used, streamed into one .h5ad, and the ledger of what was left out."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -116,34 +117,45 @@ def select_profiles(
     return ids[reason == ""].sort_values(), ledger_of(left_out.index, left_out.to_numpy())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is used of a matrix.
+
+    pert_types: perturbagen types, None for all. qc_pass: whether only profiles that passed quality control. genes: see
+    select_genes. bad_values: a profile with NaN, infinity or -666 is left out ("drop") or ends the run ("stop").
+    counts: X holds raw counts, which are divided by their profile's sum, multiplied by 10,000 and put on a log(1 + x)
+    scale.
+    """
+
+    pert_types: list[str] | None = None
+    qc_pass: bool = False
+    genes: str = "all"
+    bad_values: str = "drop"
+    counts: bool = False
+
+
 def ingest(
     path: str | Path,
     matrix: Matrix,
     table: pd.DataFrame,
     genes_table: pd.DataFrame,
-    *,
-    pert_types: list[str] | None,
-    qc_pass: bool,
-    genes: str,
-    bad_values: str = "drop",
-    counts: bool = False,
+    selection: Selection,
 ) -> pd.DataFrame:
     """Write the selected profiles and genes to an .h5ad; return the ledger of the rest.
 
     matrix: an open Matrix. table: a row per profile, indexed by its id; with a column `sig_id`, the profiles are single
-    replicates and that is what they are replicates of. genes_table: likewise for genes. genes: see select_genes.
-    bad_values: a profile with NaN, infinity or -666 is left out ("drop") or ends the run ("stop"). counts: X holds raw
-    counts, which are divided by their profile's sum, multiplied by 10,000 and put on a log(1 + x) scale.
+    replicates and that is what they are replicates of. genes_table: likewise for genes.
 
     Rows are sorted by (signature and) profile id and genes by gene id; X is contiguous float32, `.obs` is the table,
     `.var` that of the genes. Memory is two blocks of whole profiles and the tables, whatever the length of the file.
     """
-    for column, asked, remedy in (("pert_type", pert_types is not None, "null"), ("qc_pass", qc_pass, "false")):
+    types, qc_pass = selection.pert_types, selection.qc_pass
+    for column, asked, remedy in (("pert_type", types is not None, "null"), ("qc_pass", qc_pass, "false")):
         if asked and column not in table.columns:
             where, problem = table.attrs.get("path", matrix.path), f"the table has no column {column!r}"
             raise InputError(where, f"select.{column}", problem, f"set it to {remedy}")
-    columns = select_genes(matrix, genes_table, genes)
-    selected, ledger = select_profiles(table, matrix.profile_ids, pert_types, qc_pass)
+    columns = select_genes(matrix, genes_table, selection.genes)
+    selected, ledger = select_profiles(table, matrix.profile_ids, types, qc_pass)
     if "sig_id" in table.columns:
         selected = table.loc[selected, ["sig_id"]].rename_axis("profile_id").sort_values(["sig_id", "profile_id"]).index
     n_input = len(selected) + len(ledger)
@@ -151,7 +163,7 @@ def ingest(
     check_space(Path(path).parent, 4 * len(selected) * len(columns))
     with written_whole(path) as partial:
         with create_x(partial, (len(selected), len(columns))) as rows:
-            usable = _copy(matrix, selected, columns, rows, counts, stop=bad_values == "stop")
+            usable = _copy(matrix, selected, columns, rows, selection)
             ledger = pd.concat([ledger, ledger_of(selected[~usable], NOT_USABLE)], ignore_index=True)
             selected = selected[usable]
             if len(selected) == 0:
@@ -174,7 +186,7 @@ def _nothing_left(matrix: Matrix, table: pd.DataFrame, ledger: pd.DataFrame) -> 
     return InputError(matrix.path, "select", f"no profile is left ({why})", "loosen select in the config")
 
 
-def _copy(matrix: Matrix, selected: pd.Index, columns: np.ndarray, rows: Rows, counts: bool, stop: bool) -> np.ndarray:
+def _copy(matrix: Matrix, selected: pd.Index, columns: np.ndarray, rows: Rows, selection: Selection) -> np.ndarray:
     """Copy the selected profiles to their places in `rows`, in one pass; return which of them are usable."""
     row = pd.Index(matrix.profile_ids).get_indexer(selected)
     place = np.full(matrix.shape[0], -1)
@@ -182,7 +194,7 @@ def _copy(matrix: Matrix, selected: pd.Index, columns: np.ndarray, rows: Rows, c
     usable = np.ones(len(row), bool)
     n_bad, first = 0, ""
     progress = Progress("reading profiles", len(row))
-    read = np.arange(matrix.shape[1]) if counts else columns
+    read = np.arange(matrix.shape[1]) if selection.counts else columns
     for number, (positions, values) in enumerate(matrix.blocks(read, row)):
         bad = _unusable(values)
         if bad.any():
@@ -190,7 +202,7 @@ def _copy(matrix: Matrix, selected: pd.Index, columns: np.ndarray, rows: Rows, c
             first = first or f"in profile {matrix.profile_ids[positions[i]]!r}, gene {matrix.gene_ids[read[j]]!r}"
             n_bad += int(bad.sum())
             usable[place[positions[bad.any(axis=1)]]] = False
-        if counts:
+        if selection.counts:
             _check_counts(matrix, positions, values)
             values = _log_counts(values)[:, columns]
         elif number == 0 and _look_like_counts(values):
@@ -199,7 +211,7 @@ def _copy(matrix: Matrix, selected: pd.Index, columns: np.ndarray, rows: Rows, c
         progress.advance(len(positions))
     if n_bad:
         problem = f"{n_bad} values in {(~usable).sum()} profiles are NaN, infinite or -666, the first {first}"
-        if stop:
+        if selection.bad_values == "stop":
             raise InputError(matrix.path, "select.bad_values", problem, "correct the matrix, or set it to drop")
         logger.warning("%s: %s; these profiles are left out", matrix.path, problem)
     return usable

@@ -7,7 +7,7 @@ from cmapPy.pandasGEXpress.GCToo import GCToo
 from cmapPy.pandasGEXpress.write_gct import write as write_gct
 from scipy import sparse
 
-from dvgs.compendium.ingestion import gene_positions, ingest, select_profiles
+from dvgs.compendium.ingestion import Selection, gene_positions, ingest, select_profiles
 from dvgs.compendium.ledger import NOT_IN_MATRIX, NOT_IN_TABLE, NOT_USABLE, OTHER_TYPE, QC_FAILED, read_n_input
 from dvgs.compendium.profiles import Profiles
 from dvgs.errors import InputError
@@ -56,8 +56,9 @@ def write(path, frame):
 def run(path, table, geneinfo, pert_types=("trt_cp",), qc_pass=True, genes="landmark", **options):
     output = path.parent / f"{path.stem}.out.h5ad"
     types = None if pert_types is None else list(pert_types)
+    selection = Selection(pert_types=types, qc_pass=qc_pass, genes=genes, **options)
     with open_matrix(path, "input.level5") as matrix:
-        ledger = ingest(output, matrix, table, geneinfo, pert_types=types, qc_pass=qc_pass, genes=genes, **options)
+        ledger = ingest(output, matrix, table, geneinfo, selection)
     assert [p.name for p in path.parent.glob(".*")] == []
     return ad.read_h5ad(output), ledger
 
@@ -183,7 +184,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, small_disk, genein
     path, table = write(tmp_path / "x.gctx", matrix), pd.DataFrame(index=matrix.index)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1 << 40}))
     with open_matrix(path, "level5") as file, pytest.raises(Exception, match="No space left on device"):
-        ingest(small_disk / "out.h5ad", file, table, geneinfo, pert_types=None, qc_pass=False, genes="all")
+        ingest(small_disk / "out.h5ad", file, table, geneinfo, Selection())
     assert list(small_disk.iterdir()) == []
 
 

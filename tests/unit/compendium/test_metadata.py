@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs.compendium.ingestion import ingest
+from dvgs.compendium.ingestion import Selection, ingest
 from dvgs.compendium.metadata import describe_profiles, describe_replicates, gene_table
 from dvgs.errors import InputError
 from dvgs.evaluation.apc_correlations import dose_band
@@ -56,7 +56,7 @@ def test_missing_categories_are_empty_text(tmp_path):
     ad.AnnData(np.ones((3, 2), np.float32), obs).write_h5ad(tmp_path / "x.h5ad")
     with open_matrix(tmp_path / "x.h5ad", "input.profiles") as file:
         table = describe_profiles(file, {})
-        ingest(tmp_path / "y.h5ad", file, table, gene_table(file), pert_types=None, qc_pass=False, genes="all")
+        ingest(tmp_path / "y.h5ad", file, table, gene_table(file), Selection())
     found = read_obs(tmp_path / "y.h5ad")
     assert found["batch"].tolist() == ["a", "", ""] and found["lane"].iloc[2] == ""
 
@@ -68,7 +68,7 @@ def test_columns_that_are_called_alike_are_kept_apart(tmp_path):
     with open_matrix(tmp_path / "x.gctx", "input.profiles") as file:
         file.metadata = lambda axis: obs if axis == "profile" else pd.DataFrame(index=["g"])
         table = describe_profiles(file, {"replicate": "cosine"})
-        ingest(tmp_path / "y.h5ad", file, table, gene_table(file), pert_types=None, qc_pass=False, genes="all")
+        ingest(tmp_path / "y.h5ad", file, table, gene_table(file), Selection())
     found = read_obs(tmp_path / "y.h5ad").loc["p"].drop(["pert_id", "cell_iname"])
     assert found.to_dict() == {
         "sig_id": "cosine1", "file_profile_id": "profile_id1", "file_sig_id_2": "sig_id1",
