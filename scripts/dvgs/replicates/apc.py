@@ -207,5 +207,5 @@ def compare_q75(ours: np.ndarray, theirs: np.ndarray) -> str:
     near = (difference <= 0.01).mean()
     return (
         f"The 75th percentile of the replicates' Spearman correlations differs from siginfo's cc_q75 by "
-        f"{np.median(difference):.3f} (median of {both.sum():,} signatures), in {near:.1%} by at most .01"
+        f"{np.median(difference):.3f} (median of {both.sum():,} signatures), in {100 * near:.1f} % by at most 0.01"
     )

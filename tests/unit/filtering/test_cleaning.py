@@ -5,7 +5,11 @@ import scanpy as sc
 import torch
 
 from dvgs.columns import APC_COLUMNS
-from dvgs.filtering.cleaning import encode, lay_out, with_values
+from dvgs.errors import InputError
+from dvgs.filtering.cleaning import encode, lay_out, train_final, with_values
+from dvgs.training.fit import fit
+from dvgs.training.models import make_autoencoder, reconstruction_loss
+from dvgs.training.schedule import Schedule
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -52,3 +56,17 @@ def test_the_same_seed_gives_the_same_layout(rng):
     latent = rng.normal(size=(30, 3)).astype(np.float32)
     first, again = (lay_out(latent, rng, 7, "general") for _ in range(2))
     assert np.array_equal(first, again) and first.dtype == np.float32 and np.isfinite(first).all()
+
+
+def test_a_latent_space_that_is_not_finite_is_said():
+    model = make_autoencoder(7, (4,), 2, seed=1)
+    with pytest.raises(InputError, match=r"config: curves.learning_rate: the model of the cleaned profiles .*; lower"):
+        encode(model, [np.ones((2, 7), np.float32), np.full((2, 7), np.inf, np.float32)])
+
+
+def test_the_final_model_is_trained_from_its_seed_by_its_schedule(rng):
+    x = torch.from_numpy(rng.normal(size=(20, 7)).astype(np.float32))
+    schedule = Schedule(epochs=3, batch_size=8, learning_rate=0.01)
+    found = train_final(x, {"hidden": [4], "latent": 2}, schedule, seed=5)
+    again = fit(make_autoencoder(7, [4], 2, seed=5), reconstruction_loss, (x, x), schedule.with_steps(9), seed=5)
+    assert all(map(torch.equal, found.parameters(), again.parameters()))

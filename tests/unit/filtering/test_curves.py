@@ -4,8 +4,6 @@ import pytest
 import torch
 from task_examples import blobs
 
-from dvgs.errors import InputError
-from dvgs.filtering.cleaning import encode
 from dvgs.filtering.curves import (
     CURVE_COLUMNS,
     STUDY_CURVE_COLUMNS,
@@ -15,7 +13,6 @@ from dvgs.filtering.curves import (
     trace_curve,
     trace_study,
 )
-from dvgs.filtering.cutoff import choose_quantile, cut, r2_at, stability
 from dvgs.seeds import derive_seed
 from dvgs.training.fit import fit, r2
 from dvgs.training.models import make_autoencoder, reconstruction_loss
@@ -80,52 +77,6 @@ def test_points_are_trainings_on_what_is_kept(curve, data):
     row = curve.query("profiles == 'all' and method == 'dvgs' and drop == 'low' and quantile == 0.4").iloc[0]
     assert row["r2"] == pytest.approx(r2(model, test), abs=1e-6)
     assert row["r2_validation"] == pytest.approx(r2(model, validation), abs=1e-6)
-
-
-@pytest.fixture
-def curves():
-    rows = [
-        ("all", "dvgs", "low", q, k, 10, 5, test + k, validation)
-        for q, test, validation in ((0.0, 0.3, 0.1), (0.5, 0.9, 0.2), (0.7, 0.1, 0.4), (0.9, 0.2, 0.4))
-        for k in (0, 1)
-    ]
-    others = [("all", "random", "low", 0.2, 0, 10, 5, 9, 9), ("with_apc", "dvgs", "low", 0.2, 0, 10, 5, 9, 9)]
-    return pd.DataFrame(rows + others, columns=CURVE_COLUMNS)
-
-
-def test_cutoff_is_chosen_on_validation_never_on_test(curves):
-    assert choose_quantile(curves, "auto") == 0.7  # test R² would say 0.5; of equals the smaller
-    assert choose_quantile(curves, 0.25) == 0.25
-    assert r2_at(curves, 0.5) == (pytest.approx(1.4), pytest.approx(np.std([0.9, 1.9], ddof=1)))
-
-
-def test_diverging_trainings_are_said(curves, data):
-    with pytest.raises(
-        InputError, match=r"config: curves.learning_rate: at every quantile a training of the filter curves has no R²"
-    ):
-        choose_quantile(curves.assign(r2_validation=np.nan), "auto")
-    once = curves["quantile"].eq(0.7) & curves["replicate"].eq(0)
-    assert choose_quantile(curves.assign(r2_validation=curves["r2_validation"].mask(once)), "auto") == 0.9
-    assert all(np.isnan(r2_at(curves.assign(r2=curves["r2"].mask(once)), 0.7)))
-    model = make_autoencoder(7, (4,), 2, seed=1)
-    with pytest.raises(InputError, match=r"config: curves.learning_rate: the model of the cleaned profiles .*; lower"):
-        encode(model, [np.ones((2, 7), np.float32), np.full((2, 7), np.inf, np.float32)])
-
-
-def test_each_trajectory_is_cut_at_the_sources_quantile_along_it():
-    values = pd.DataFrame({"cosine": [0.1, 0.2, 0.3, 0.4, 1.5, 2.9], "role": ["source"] * 4 + ["test", "target"]})
-    calibration = pd.DataFrame({"cosine": [1.0, 2.0, 3.0]})  # the second trajectory has another scale
-    kept, thresholds = cut(values, calibration, "cosine", 0.5)
-    assert thresholds == pytest.approx((0.25, 2.0)) and kept.tolist() == [False, False, True, True, False, True]
-    assert cut(values, calibration + 9, "cosine", 0)[0].all()
-    with pytest.raises(InputError, match="nothing is left"):
-        cut(values.assign(cosine=np.nan), calibration, "cosine", 0.5)
-
-
-def test_stability_compares_the_same_profiles():
-    values = pd.DataFrame({"profile_id": list("abcd"), "cosine": [1.0, 2, 3, 4]})
-    calibration = pd.DataFrame({"profile_id": list("dbc"), "cosine": [0.9, 0.1, 0.5]})
-    assert stability(values, calibration, "cosine") == pytest.approx(1)
 
 
 def test_no_apc_at_all_leaves_the_other_methods():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dvgs.errors import InputError
+from dvgs.filtering.curves import CURVE_COLUMNS
 from dvgs.filtering.cutoff import choose_quantile, cut, decide, dropped_profiles, r2_at, stability
 
 
@@ -112,3 +113,46 @@ def test_opposite_ranks_are_not_stable(values):
     calibration = values.head(8)[["profile_id", "cosine"]].sample(frac=1, random_state=0).reset_index(drop=True)
     assert stability(values, calibration, "cosine") == pytest.approx(1)
     assert stability(values, calibration.assign(cosine=-calibration["cosine"]), "cosine") == pytest.approx(-1)
+
+
+@pytest.fixture
+def traced():
+    rows = [
+        ("all", "dvgs", "low", q, k, 10, 5, test + k, validation)
+        for q, test, validation in ((0.0, 0.3, 0.1), (0.5, 0.9, 0.2), (0.7, 0.1, 0.4), (0.9, 0.2, 0.4))
+        for k in (0, 1)
+    ]
+    others = [("all", "random", "low", 0.2, 0, 10, 5, 9, 9), ("with_apc", "dvgs", "low", 0.2, 0, 10, 5, 9, 9)]
+    return pd.DataFrame(rows + others, columns=CURVE_COLUMNS)
+
+
+def test_cutoff_is_chosen_on_validation_never_on_test(traced):
+    assert choose_quantile(traced, "auto") == 0.7  # test R² would say 0.5; of equals the smaller
+    assert choose_quantile(traced, 0.25) == 0.25
+    assert r2_at(traced, 0.5) == (pytest.approx(1.4), pytest.approx(np.std([0.9, 1.9], ddof=1)))
+
+
+def test_diverging_trainings_are_said(traced):
+    with pytest.raises(
+        InputError, match=r"config: curves.learning_rate: at every quantile a training of the filter curves has no R²"
+    ):
+        choose_quantile(traced.assign(r2_validation=np.nan), "auto")
+    once = traced["quantile"].eq(0.7) & traced["replicate"].eq(0)
+    assert choose_quantile(traced.assign(r2_validation=traced["r2_validation"].mask(once)), "auto") == 0.9
+    assert all(np.isnan(r2_at(traced.assign(r2=traced["r2"].mask(once)), 0.7)))
+
+
+def test_each_trajectory_is_cut_at_the_sources_quantile_along_it():
+    values = pd.DataFrame({"cosine": [0.1, 0.2, 0.3, 0.4, 1.5, 2.9], "role": ["source"] * 4 + ["test", "target"]})
+    calibration = pd.DataFrame({"cosine": [1.0, 2.0, 3.0]})  # the second trajectory has another scale
+    kept, thresholds = cut(values, calibration, "cosine", 0.5)
+    assert thresholds == pytest.approx((0.25, 2.0)) and kept.tolist() == [False, False, True, True, False, True]
+    assert cut(values, calibration + 9, "cosine", 0)[0].all()
+    with pytest.raises(InputError, match="nothing is left"):
+        cut(values.assign(cosine=np.nan), calibration, "cosine", 0.5)
+
+
+def test_stability_compares_the_same_profiles():
+    values = pd.DataFrame({"profile_id": list("abcd"), "cosine": [1.0, 2, 3, 4]})
+    calibration = pd.DataFrame({"profile_id": list("dbc"), "cosine": [0.9, 0.1, 0.5]})
+    assert stability(values, calibration, "cosine") == pytest.approx(1)

@@ -266,7 +266,7 @@ def test_replicates_in_no_file_are_named():
 
 def test_agreement_with_cc_q75_in_words():
     ours, theirs = np.array([0.1, 0.2, np.nan, 0.4, 0.5]), np.array([0.105, 0.25, 0.3, np.nan, 0.5])
-    assert compare_q75(ours, theirs).endswith("by 0.005 (median of 3 signatures), in 66.7% by at most .01")
+    assert compare_q75(ours, theirs).endswith("by 0.005 (median of 3 signatures), in 66.7 % by at most 0.01")
     assert compare_q75(ours, np.full(5, np.nan)) == "" == compare_q75(ours[:0], theirs[:0])
 
 
