@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from dvgs.compendium.ingestion import gene_positions
 from dvgs.compendium.ledger import read_ledger
+from dvgs.compendium.selection import gene_positions
 from dvgs.io.files import write_csv, write_parquet
 from dvgs.io.formats import open_matrix
 from dvgs.io.h5ad import read_obs, read_var

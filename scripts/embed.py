@@ -5,7 +5,7 @@ import shutil
 import anndata as ad
 import h5py
 
-from dvgs.filtering.cleaning import lay_out
+from dvgs.filtering.umap import lay_out
 from dvgs.io.files import written_whole
 from dvgs.seeds import derive_seed, generator
 from dvgs.workflow.job import job

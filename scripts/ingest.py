@@ -1,8 +1,9 @@
 """Read the profiles and what describes them; write the selected ones and the ledger of the others."""
 
-from dvgs.compendium.ingestion import Selection, ingest
+from dvgs.compendium.ingestion import ingest
 from dvgs.compendium.ledger import read_n_input
 from dvgs.compendium.metadata import describe_profiles, describe_replicates, gene_table
+from dvgs.compendium.selection import Selection
 from dvgs.io.files import write_csv
 from dvgs.io.formats import open_matrix
 from dvgs.io.tables import read_geneinfo, read_instinfo, read_siginfo

@@ -1,17 +1,17 @@
 """Write the page that a biologist decides from, and its summary for the terminal."""
 
-from dvgs.compendium.ledger import check_accounts, read_ledger, read_n_input
+from dvgs.compendium.ledger import check_cleaned, read_ledger, read_n_input
 from dvgs.io.files import written_whole
 from dvgs.progress import logger
 from dvgs.report.page import render_report
 from dvgs.report.results import read_results
-from dvgs.report.summary import summarise
+from dvgs.report.terminal import summarise
 from dvgs.workflow.job import job
 
 
 def main(input, output, config):
     n_input, ledger = read_n_input(input.signatures), read_ledger(input.ledger)
-    check_accounts(input, n_input, ledger, config["targets"])
+    check_cleaned(input, n_input, ledger, config["targets"])
     results = read_results(input, config, n_input, ledger, read_ledger(input.replicate_ledger))
     with written_whole(output.page) as partial:
         partial.write_text(render_report(results), encoding="utf-8")

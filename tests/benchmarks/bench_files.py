@@ -19,7 +19,8 @@ import pandas as pd
 from bench import line, status
 from cmapPy.pandasGEXpress.parse import parse
 
-from dvgs.compendium.ingestion import Selection, ingest
+from dvgs.compendium.ingestion import ingest
+from dvgs.compendium.selection import Selection
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import COL, MATRIX, ROW
 from dvgs.io.tables import explode_replicates

@@ -22,7 +22,7 @@ def ledger_of(ids: Sequence[str] | pd.Index, reasons: str | np.ndarray) -> pd.Da
     return pd.DataFrame({"profile_id": np.asarray(ids, object), "reason": reasons})
 
 
-def check_account(selected: pd.Index, ledger: pd.DataFrame, n_input: int) -> None:
+def check_ingested(selected: pd.Index, ledger: pd.DataFrame, n_input: int) -> None:
     """AssertionError unless every profile that the table or the matrix names is used or in the ledger, once."""
     found = selected.append(pd.Index(ledger["profile_id"]))
     if len(found) != n_input or found.has_duplicates:
@@ -40,7 +40,7 @@ def read_n_input(path: str | Path) -> int:
         return int(file["uns/n_input"][()])
 
 
-def check_accounts(input: Any, n_input: int, ledger: pd.DataFrame, targets: Sequence[str]) -> None:
+def check_cleaned(input: Any, n_input: int, ledger: pd.DataFrame, targets: Sequence[str]) -> None:
     """AssertionError unless every profile of the input is in the ledger, cleaned or dropped, once, for each target.
 
     input: has the paths `cleaned` and `dropped`, in the order of targets.

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from dvgs.limits import LAID_OUT, largest_chunk
+from dvgs.limits import LAID_OUT, MOST_PRODUCTS, largest_chunk
 from dvgs.methods.registry import BASELINES, METHODS
 
 RATES = Path(__file__).with_name("rates.yaml")
@@ -129,7 +129,7 @@ def curvature(n: int, *widths: int) -> float:
 
 def stacked(products: int, batch_size: int) -> float:
     """How many models of a filter curve a GPU trains together, as dvgs.training.stacked decides it."""
-    return min(max(20e9 // (max(batch_size, 128) * products), 1), 256)
+    return min(max(MOST_PRODUCTS["cuda"] // (max(batch_size, 128) * products), 1), 256)
 
 
 def n_quantiles(settings: Config) -> int:

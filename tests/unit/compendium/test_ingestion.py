@@ -7,9 +7,10 @@ from cmapPy.pandasGEXpress.GCToo import GCToo
 from cmapPy.pandasGEXpress.write_gct import write as write_gct
 from scipy import sparse
 
-from dvgs.compendium.ingestion import Selection, gene_positions, ingest, select_profiles
+from dvgs.compendium.ingestion import ingest
 from dvgs.compendium.ledger import NOT_IN_MATRIX, NOT_IN_TABLE, NOT_USABLE, OTHER_TYPE, QC_FAILED, read_n_input
 from dvgs.compendium.profiles import Profiles
+from dvgs.compendium.selection import Selection, gene_positions, select_profiles
 from dvgs.errors import InputError
 from dvgs.io.formats import open_matrix
 from dvgs.io.gctx import GctxFile, write_gctx

@@ -7,8 +7,8 @@ import pytest
 from dvgs.compendium.ledger import (
     NOT_IN_TABLE,
     QC_FAILED,
-    check_account,
-    check_accounts,
+    check_cleaned,
+    check_ingested,
     ledger_of,
     read_ledger,
     read_n_input,
@@ -39,10 +39,10 @@ def test_a_ledger_has_a_reason_for_each_or_one_for_all():
 def test_every_profile_is_used_or_left_out_once(selected, left_out, n_input, whole):
     account = pd.Index(selected, dtype=object), ledger_of(left_out, NOT_IN_TABLE), n_input
     if whole:
-        check_account(*account)
+        check_ingested(*account)
     else:
         with pytest.raises(AssertionError, match=f"{n_input} profiles in, {len(selected)} used and {len(left_out)} in"):
-            check_account(*account)
+            check_ingested(*account)
 
 
 def test_ids_stay_text_and_missing_words_stay_ids(tmp_path):
@@ -64,7 +64,7 @@ def cleaned(tmp_path):
 
 def test_the_files_hold_every_profile_once(cleaned):
     assert read_n_input(cleaned.cleaned[0]) == 4
-    check_accounts(cleaned, 4, ledger_of(["x"], QC_FAILED), ["one", "other"])
+    check_cleaned(cleaned, 4, ledger_of(["x"], QC_FAILED), ["one", "other"])
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_the_files_hold_every_profile_once(cleaned):
 )
 def test_a_profile_that_is_lost_or_twice_in_the_files_is_told(cleaned, left_out, n_input, message):
     with pytest.raises(AssertionError, match=message):
-        check_accounts(cleaned, n_input, ledger_of(left_out, QC_FAILED), ["one", "other"])
+        check_cleaned(cleaned, n_input, ledger_of(left_out, QC_FAILED), ["one", "other"])
 
 
 def test_each_target_is_counted(cleaned):
     cleaned.dropped[1] = cleaned.dropped[0]
     with pytest.raises(AssertionError, match="other: of 4 profiles 1 left out, 1 dropped, 3 cleaned"):
-        check_accounts(cleaned, 4, ledger_of(["x"], QC_FAILED), ["one", "other"])
+        check_cleaned(cleaned, 4, ledger_of(["x"], QC_FAILED), ["one", "other"])

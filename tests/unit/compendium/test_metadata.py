@@ -3,8 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dvgs.compendium.ingestion import Selection, ingest
+from dvgs.compendium.ingestion import ingest
 from dvgs.compendium.metadata import describe_profiles, describe_replicates, gene_table
+from dvgs.compendium.selection import Selection
 from dvgs.errors import InputError
 from dvgs.evaluation.apc_correlations import dose_band
 from dvgs.io.formats import open_matrix

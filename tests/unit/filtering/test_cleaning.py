@@ -1,33 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scanpy as sc
 import torch
 
 from dvgs.columns import APC_COLUMNS
 from dvgs.errors import InputError
-from dvgs.filtering.cleaning import encode, lay_out, train_final, with_values
+from dvgs.filtering.cleaning import encode, train_final, with_values
 from dvgs.training.fit import fit
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.training.schedule import Schedule
-
-
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_three_profiles_are_too_few_for_a_layout(rng, n):
-    assert np.isnan(lay_out(rng.normal(size=(n, 3)).astype(np.float32), rng, 1, "general")).all()
-
-
-def test_many_profiles_are_laid_out_by_a_sample(rng, monkeypatch):
-    def umap(data, random_state):
-        assert data.obsp["distances"].shape == (9000, 9000)
-        data.obsm["X_umap"] = np.asarray(data.X)[:, :2]
-
-    monkeypatch.setattr(sc.tl, "umap", umap)  # takes long; beyond 8,192 scanpy finds neighbours another way
-    monkeypatch.setattr("dvgs.filtering.cleaning.LAID_OUT", 9000)
-    latent = rng.normal(size=(9500, 3)).astype(np.float32)
-    found = lay_out(latent, rng, 1, "general")
-    laid_out = ~np.isnan(found).any(axis=1)
-    assert laid_out.sum() == 9000 and np.array_equal(found[laid_out], latent[laid_out, :2])
 
 
 def test_values_and_apc_stand_beside_the_metadata():
@@ -50,12 +31,6 @@ def test_blocks_are_encoded_in_order(rng):
     weight, bias = (part.detach().double().numpy() for part in model.encoder.parameters())
     np.testing.assert_allclose(found, x.astype(float) @ weight.T + bias, atol=1e-5)
     assert found.dtype == np.float32
-
-
-def test_the_same_seed_gives_the_same_layout(rng):
-    latent = rng.normal(size=(30, 3)).astype(np.float32)
-    first, again = (lay_out(latent, rng, 7, "general") for _ in range(2))
-    assert np.array_equal(first, again) and first.dtype == np.float32 and np.isfinite(first).all()
 
 
 def test_a_latent_space_that_is_not_finite_is_said():

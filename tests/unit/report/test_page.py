@@ -69,7 +69,7 @@ def test_page_says_what_it_promises(found):
     assert "5 left out + 120 valued = 125 in the input" in text
     assert "and 10 more, see <code>replicate_ledger.tsv</code>" in text
     assert "R² rose by 0.050" in text and "n = 80" in text
-    assert re.search(r"differs from siginfo&#39;s cc_q75 by 0.020 \(median of \d+ signatures\), in 0.0% by", text)
+    assert re.search(r"differs from siginfo&#39;s cc_q75 by 0.020 \(median of \d+ signatures\), in 0.0 % by", text)
     assert "Cell lines explain n/a % of the variance of APC" in text  # which is all that is known of them here
     assert re.search(r"<code>seed</code></th><td><code>7</code>", text)
     assert "model.latent" in text and f"numpy {np.__version__}" in text

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from dvgs.report.summary import LINES, summarise
+from dvgs.report.terminal import LINES, summarise
 from unit.report.result_examples import make_results, with_target, without_apc
 
 
