@@ -1,4 +1,4 @@
-"""What a long computation has so far, kept in a file, so that it goes on from there after a kill."""
+"""The state of a long computation in a file: after a kill the computation goes on from there."""
 
 import hashlib
 import time
@@ -9,14 +9,14 @@ import torch
 
 from dvgs.io.files import written_whole
 
-SECONDS = 10  # from one writing to the next
+SECONDS = 10  # at least this long between two writings
 
 
 class Checkpoint:
     """The state of one computation in a file: a dict of numbers, text, tensors and lists and dicts of these.
 
-    path: the file, or None, and nothing is kept. key: the digest of all that the state follows from; a state of another
-    key is not taken up. The caller removes the file once it has the result.
+    path: the file; with None nothing is kept. key: the digest of everything that determines the state; a state with
+    another key is ignored. The caller removes the file once it has the result.
     """
 
     def __init__(self, path: Path | None, key: str):
@@ -24,21 +24,21 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state, with tensors on the CPU, or None."""
+        """The state, with tensors on the CPU; None if there is no file, or if it has another key."""
         if not self._path or not self._path.exists():
             return None
         kept = torch.load(self._path, weights_only=True, map_location="cpu")
         return kept["state"] if kept["key"] == self._key else None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state, whole or not at all."""
+        """Write the whole state, or nothing."""
         if self._path:
             with written_whole(self._path) as partial:
                 torch.save({"key": self._key, "state": state}, partial)
             self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Whether there is a file to write to, and the last writing is some seconds ago."""
+        """Whether there is a file to write to and the last writing was at least SECONDS ago."""
         return self._path is not None and time.monotonic() - self._last >= SECONDS
 
     def remove(self) -> None:
@@ -47,7 +47,7 @@ class Checkpoint:
 
 
 def digest(*things: Any) -> str:
-    """A hex string that tells inputs apart: tensors by their numbers, all else by what it prints."""
+    """A hex string that differs for different inputs: tensors count by their numbers, everything else by its repr."""
     found = hashlib.blake2b(digest_size=16)
     for thing in things:
         if torch.is_tensor(thing):

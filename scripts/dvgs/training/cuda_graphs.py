@@ -1,4 +1,4 @@
-"""CUDA launches captured once and replayed: a small model's kernels take less time than their launches."""
+"""CUDA launches are captured once and replayed: launching a small model's kernels takes longer than running them."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,14 +8,14 @@ import torch
 
 from dvgs.progress import logger
 
-_failed = False  # whether a capture failed: torch's allocator may think that it goes on, so none is tried again
+_failed = False  # whether a capture failed; then torch's allocator may still be capturing, so none is tried again
 
 
 class Captured:
-    """A GradientSimilarity on CUDA whose launches are captured, one graph for each number of samples.
+    """A GradientSimilarity on CUDA whose launches are captured: one graph for each number of samples.
 
-    The model's parameters must change in place only. What the graph gives is compared with what it was captured from;
-    where that cannot be captured, or differs, everything is launched as usual.
+    The model's parameters must change in place only. The result of a new graph is compared with that of usual launches.
+    If the capture fails, or the results differ, everything is launched as usual.
     """
 
     def __init__(self, engine: Any):
@@ -80,10 +80,11 @@ class _Graph:
 class CapturedStep:
     """A step without arguments on CUDA, called many times: launched as usual at first, then captured and replayed.
 
-    What it reads and writes must stay where it is. Where it cannot be captured it is launched every time.
+    The tensors that it reads and writes must stay at their places in memory. If the capture fails, the step is launched
+    every time.
     """
 
-    LAUNCHED = 3  # captured work has to have run before
+    LAUNCHED = 3  # times before the capture: torch requires that the work has run before
 
     def __init__(self, step: Callable[[], None]):
         self._step, self._done = step, 0
@@ -114,7 +115,7 @@ class CapturedStep:
 
 
 def _on_another_stream(step):
-    """What is to be captured must have run on another stream before."""
+    """Run a step on another stream, as torch requires before a capture."""
     stream = _other_stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -124,12 +125,12 @@ def _on_another_stream(step):
 
 @cache
 def _other_stream(device):
-    """Always the same, because cuBLAS keeps memory for each."""
+    """Always the same stream, because cuBLAS keeps memory for every stream."""
     return torch.cuda.Stream(device)
 
 
 def _recover(stream, error):
-    """Say that a capture failed, and leave what it may still be in: its stream and its random numbers."""
+    """Log that a capture failed, and restore the stream and the random generator that it may have changed."""
     global _failed
     _failed = True
     torch.cuda.set_stream(stream)

@@ -1,4 +1,4 @@
-"""How models are trained, and R² in one pass."""
+"""Training of models, and R² in one pass."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -12,21 +12,21 @@ from dvgs.seeds import derive_seed
 from dvgs.training.schedule import Schedule
 
 PREDICTION_CHUNK = 8192  # samples
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of a prediction and y, one per sample
-Samples = tuple[Any, Any]  # x and y, which may be the same: tensors, or what reads batches of many
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # takes a prediction and y, gives one loss per sample
+Samples = tuple[Any, Any]  # x and y, which may be the same: tensors, or objects that read batches
 Before = Callable[[int, torch.Tensor], bool | None]
 
 
 def make_optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Adam:
-    """Adam with torch's defaults, fused: one pass over the parameters a step."""
+    """Adam with torch's defaults; fused, it takes one pass over the parameters in a step."""
     return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
 
 
 class Training:
-    """A training with Adam that can be left before any step and go on later as if nothing had happened.
+    """A training with Adam that can stop before any step and go on later with the same numbers.
 
-    model: trained in place; it stays in the mode it is in. loss(prediction, y) gives one loss per sample; its mean over
-    a batch is minimised. seed: shuffles epochs and draws the masks of dropout. `step`: the steps that are done.
+    model: it is trained in place and stays in its mode. loss(prediction, y) gives one loss per sample; its mean over a
+    batch is minimised. seed: of the order of samples and of the masks of dropout. `step`: number of finished steps.
     """
 
     def __init__(self, model: nn.Module, loss: Loss, schedule: Schedule, seed: int):
@@ -35,7 +35,7 @@ class Training:
         self._optimizer = make_optimizer(model, schedule.learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the training stands: references to its tensors, not copies."""
+        """The state of the training, with references to its tensors, not copies."""
         return {"step": self.step, "model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -47,8 +47,8 @@ class Training:
         """Take the steps that are left, and return the model.
 
         samples: x and y on the model's device; x may be profiles.Batches, and y x itself. rows: positions of the
-        samples to train on, integers on the CPU, or None for all. before_step(step, loss) is called when the gradients
-        of a step are there and the parameters have not moved yet; if it returns true, the training ends there.
+        samples to train on, integers on the CPU, or None for all. before_step(step, loss) is called when a step has its
+        gradients, before the parameters change; if it returns true, the training ends there.
         """
         x, y = samples
         rows = torch.arange(len(x)) if rows is None else rows
@@ -71,18 +71,18 @@ class Training:
 def fit(
     model: nn.Module, loss: Loss, samples: Samples, schedule: Schedule, seed: int, rows: torch.Tensor | None = None
 ) -> nn.Module:
-    """Train a model, in place, and return it; arguments as for Training."""
+    """Train a model in place and return it; arguments as for Training."""
     return Training(model, loss, schedule, seed).run(samples, rows)
 
 
 def batches(n: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
-    """Yield the positions of one batch of n samples after the other, without end; every pass is in another order."""
+    """Yield the positions of batches of n samples, without end; every pass has another order."""
     rng = torch.Generator().manual_seed(seed)
     if batch_size >= n:
         while True:
             yield torch.arange(n)
-    # What an epoch leaves over begins the next one. A short batch, of one profile at worst, would weigh as much as a
-    # whole one and spoil the model that ends on it.
+    # Samples that are left at the end of an epoch go into the first batch of the next one. A short batch (of a single
+    # profile in the worst case) would count as much as a whole one, and spoil a model whose training ends with it.
     rows = torch.empty(0, dtype=torch.long)
     while True:
         if len(rows) < batch_size:
@@ -93,7 +93,7 @@ def batches(n: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
 
 @torch.no_grad()
 def predict(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """What a model in evaluation mode predicts for x; the model is back in its mode afterwards."""
+    """The prediction for x in evaluation mode; afterwards the model has its old mode again."""
     mode = model.training
     model.eval()
     found = torch.cat([model(chunk) for chunk in x.split(PREDICTION_CHUNK)])
@@ -105,7 +105,7 @@ def predict(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def r2(model: nn.Module, x: torch.Tensor) -> float:
     """R² of the reconstruction of x (n, genes), averaged uniformly over genes, in one pass.
 
-    Sums are float64, taken about the first profile so that a large mean costs no digits.
+    Sums are float64. The first profile is subtracted before, so that a large mean costs no precision.
     """
     model.eval()
     origin = x[:1].double()
@@ -119,9 +119,9 @@ def r2(model: nn.Module, x: torch.Tensor) -> float:
 
 
 def explained(residual: torch.Tensor, variance: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
-    """R² of each feature from sums over samples: of squared residuals, about the mean, and about a sample.
+    """R² of each feature, from sums over samples: of squared residuals, of squares about the mean and about a sample.
 
-    One without variance counts 1 if it is predicted exactly and 0 if not, as in scikit-learn's r2_score.
+    A feature without variance has R² 1 if it is predicted exactly, else 0, as in scikit-learn's r2_score.
     """
     constant = variance <= 1e-12 * squares
     return torch.where(constant, (residual == 0).double(), 1 - residual / variance)

@@ -1,7 +1,7 @@
-"""Mish, x tanh(softplus(x)) (Misra 2019, arXiv 1908.08681), in less time than torch takes for it on a CPU.
+"""Mish, x tanh(softplus(x)) (Misra 2019, arXiv 1908.08681), faster than torch's own on a CPU.
 
-With e = exp(x), n = e (e + 2) and t = n / (n + 2), Mish is x t and its slope t + 4 x e (e + 1) / (n + 2)²: one
-exponential for both, where torch evaluates three functions forward and four backward.
+With e = exp(x), n = e (e + 2) and t = n / (n + 2), Mish is x t, and its slope is t + 4 x e (e + 1) / (n + 2)². Both
+need only one exponential; torch evaluates three functions forward and four backward.
 """
 
 from typing import Any
@@ -10,24 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-HIGHEST = 20  # beyond it t is 1 in double precision, too, and squares of exp(x) would overflow in single
+HIGHEST = 20  # above it t is 1 even in double precision; squares of exp(x) would overflow in single precision
 
 
 class Mish(nn.Mish):
-    """As torch.nn.Mish, but that it can be differentiated only once."""
+    """As torch.nn.Mish, except that it can be differentiated only once."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return _Mish.apply(x)[0] if x.device.type == "cpu" else F.mish(x)
 
 
 class OnceDifferentiable(torch.autograd.Function):
-    """A function whose forward returns its value and, behind it, the one tensor that its backward needs."""
+    """A function whose forward returns its value, and then the one tensor that its backward needs."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.set_materialize_grads(False)  # no zeros for what cannot be differentiated
+        ctx.set_materialize_grads(False)  # make no zeros as gradients of the second output
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])
 

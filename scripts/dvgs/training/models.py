@@ -1,4 +1,4 @@
-"""The models: the published autoencoder, with sizes of the user's choice, a classifier, a model of perturbations."""
+"""The models: autoencoders as published, of vectors (in any size) and images; classifiers; a model of perturbations."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,8 +13,8 @@ from dvgs.training.mish import Mish, OnceDifferentiable
 class Autoencoder(nn.Module):
     """A symmetric multilayer autoencoder with Mish between its layers; latent and output are linear.
 
-    The published LINCS model is genes-256-256-64 and its mirror (666,642 parameters with 978 genes;
-    arXiv 2405.08217), the default here. Input and output: (n, genes).
+    The default is the published LINCS model: genes-256-256-64 and its mirror (666,642 parameters with 978 genes;
+    arXiv 2405.08217). Input and output: (n, genes).
     """
 
     def __init__(self, n_genes: int, hidden: Sequence[int] = (256, 256), latent: int = 64):
@@ -39,7 +39,7 @@ def _mlp(sizes, dropout=0, norm=False, activation=Mish):
 
 
 def make_autoencoder(n_genes: int, hidden: Sequence[int], latent: int, seed: int) -> Autoencoder:
-    """An autoencoder with weights drawn from `seed`, leaving torch's own random state as it was."""
+    """An autoencoder with weights drawn from `seed`; torch's own random state does not change."""
     with seeded(seed):
         return Autoencoder(n_genes, hidden, latent)
 
@@ -55,8 +55,9 @@ def make_classifier(
 ) -> nn.Sequential:
     """A multilayer perceptron; input (n, features), output (n, classes).
 
-    dropout: share of a hidden layer's outputs, dropped before the activation. norm: whether each sample is normed after
-    it, by its mean and deviation over the layer. Published: two hidden layers of 100, .5, norms, Mish.
+    dropout: share of a hidden layer's outputs that is dropped before the activation. norm: whether each sample is
+    standardised after the activation, by its mean and standard deviation over the layer. Published: two hidden layers
+    of 100, dropout .5, norms, Mish.
     """
     with seeded(seed):
         return _mlp([n_features, *hidden, n_classes], dropout, norm, activation)
@@ -65,10 +66,10 @@ def make_classifier(
 def make_image_classifier(
     hidden: Sequence[int], n_classes: int, seed: int, dropout: float = 0, norm: bool = False
 ) -> nn.Sequential:
-    """The perceptron of `make_classifier` on one convolution of images (n, 3, 32, 32); output (n, classes).
+    """One convolution of images (n, 3, 32, 32), and on it the perceptron of `make_classifier`; output (n, classes).
 
-    32 numbers for each of 8 x 8 patches, normed: 2,048 features, as many as those of the Inception embedding that the
-    perceptron was published with. dropout, norm: as there.
+    The convolution gives 32 numbers for each of 8 x 8 patches, then a norm: 2,048 features. The published perceptron
+    took as many, from an Inception embedding. dropout, norm: as for make_classifier.
     """
     n_channels, n_features = 32, 32 * 8 * 8
     with seeded(seed):
@@ -77,12 +78,12 @@ def make_image_classifier(
 
 
 def reconstruction_loss(prediction: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of every profile over its genes, (n,). It can be differentiated once, for the prediction."""
+    """Mean squared error of every profile over its genes, (n,). It can be differentiated once, by the prediction."""
     return _SquaredError.apply(prediction, y)[0]
 
 
 class _SquaredError(OnceDifferentiable):
-    """One walk over the genes backward, where torch takes three for a norm and for mse_loss and its mean."""
+    """Goes over the genes once backward; torch goes three times, for a norm as for mse_loss and its mean."""
 
     @staticmethod
     def forward(prediction, y):
@@ -97,19 +98,19 @@ class _SquaredError(OnceDifferentiable):
 
 
 class PerturbationModel(nn.Module):
-    """Expression from what was done: embeddings of perturbagen and cell line, time and dose, then Linear and Mish.
+    """Predicts expression from embeddings of perturbagen and cell line, time and dose, by layers of Linear and Mish.
 
-    As published for LINCS (arXiv 2405.08217) without its norms and dropout. Embeddings begin at zero, so everything
-    in them was learned. Input: (n, 4) float32, the numbers of perturbagen and cell line (whole, below 2^24), time and
-    dose; output (n, genes).
+    As published for LINCS (arXiv 2405.08217), without its norms and dropout. Embeddings start at zero, so everything in
+    them is learned. Input: (n, 4) float32, the numbers of perturbagen and cell line (whole, below 2^24), time and dose;
+    output (n, genes).
     """
 
     def __init__(self, n_perturbagens: int, n_cells: int, n_genes: int, embedding: int, hidden: Sequence[int]):
         super().__init__()
         self.perturbagen = nn.Embedding(n_perturbagens, embedding)
         self.cell = nn.Embedding(n_cells, embedding)
-        for part in (self.perturbagen, self.cell):
-            nn.init.zeros_(part.weight)
+        for table in (self.perturbagen, self.cell):
+            nn.init.zeros_(table.weight)
         self.expression = _mlp([2 * embedding + 2, *hidden, n_genes])
 
     def forward(self, conditions: torch.Tensor) -> torch.Tensor:
@@ -121,7 +122,7 @@ class PerturbationModel(nn.Module):
 def make_perturbation_model(
     n_perturbagens: int, n_cells: int, n_genes: int, embedding: int, hidden: Sequence[int], seed: int
 ) -> PerturbationModel:
-    """A PerturbationModel with weights drawn from `seed`, leaving torch's own random state as it was."""
+    """A PerturbationModel with weights drawn from `seed`; torch's own random state does not change."""
     with seeded(seed):
         return PerturbationModel(n_perturbagens, n_cells, n_genes, embedding, hidden)
 
@@ -129,11 +130,11 @@ def make_perturbation_model(
 def make_conv_autoencoder(seed: int) -> nn.Sequential:
     """The published convolutional autoencoder of images (n, 3, 32, 32) (46,221 parameters; arXiv 2405.08217).
 
-    4 x 4 kernels of stride 2 and their mirror, Mish between.
+    Kernels of 4 x 4 with stride 2, then their mirror, with Mish between all layers.
     """
     channels = (3, 32, 32, 10)
     with seeded(seed):
         down = [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(channels)]
         up = [nn.ConvTranspose2d(b, a, 4, stride=2, padding=1) for a, b in reversed(list(pairwise(channels)))]
-        layers = [part for layer in down + up for part in (layer, Mish())]
+        layers = [module for layer in down + up for module in (layer, Mish())]
         return nn.Sequential(*layers[:-1])

@@ -1,4 +1,4 @@
-"""How long a training is, and in which steps."""
+"""How many steps a training takes, with which batches and learning rate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,9 +7,9 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A number of steps, or of passes over the samples (epochs), in batches, at a learning rate of Adam.
+    """A number of steps, or of passes over the samples (epochs), the size of a batch and the learning rate of Adam.
 
-    Exactly one of steps and epochs is given. A batch_size of all samples or more trains on everything at once.
+    Exactly one of steps and epochs is given. With a batch_size of all samples or more, every step takes all samples.
     Raises ValueError for both or neither.
     """
 
@@ -24,22 +24,22 @@ class Schedule:
 
     @classmethod
     def split(cls, settings: Mapping[str, Any]) -> tuple["Schedule", dict[str, Any]]:
-        """The schedule that stands among settings of a config, and the other settings."""
+        """The schedule among the settings of a config, and the other settings."""
         own = {"epochs", "batch_size", "learning_rate"}
         return cls(**{name: settings[name] for name in own}), {k: v for k, v in settings.items() if k not in own}
 
     def n_steps(self, n_samples: int) -> int:
-        """The steps of a training on so many samples."""
+        """The number of steps of a training on n_samples samples."""
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
         return self.epochs * steps_per_epoch(n_samples, self.batch_size)
 
     def with_steps(self, steps: int) -> "Schedule":
-        """The same batches and learning rate, for a number of steps."""
+        """The same batches and learning rate, with this number of steps."""
         return replace(self, steps=steps, epochs=None)
 
 
 def steps_per_epoch(n_samples: int, batch_size: int) -> int:
-    """Steps that take at least one pass over the samples."""
+    """How many steps are at least one pass over the samples."""
     return -(-n_samples // batch_size)

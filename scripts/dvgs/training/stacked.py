@@ -1,4 +1,4 @@
-"""Several models of one shape trained at once: in a step of a small model, calls cost more than products."""
+"""Several models of one shape are trained at once: in a step of a small model, calls cost more than the products."""
 
 import copy
 
@@ -22,16 +22,17 @@ ELEMENTWISE |= {nn.Mish, Mish}
 def fit_together(
     models: list[nn.Module], loss: Loss, samples: Samples, rows: list, schedule: Schedule, seeds: list[int]
 ) -> list[nn.Module]:
-    """Train each model on its own rows of the samples as `fit` would, the same up to rounding.
+    """Train each model on its own rows of the samples; the result is that of `fit`, up to rounding.
 
-    models: modules on the samples' device that differ in nothing except their parameters; they are trained in place.
-    samples: x and y, tensors shared by all, as for `fit`. loss(prediction, y): one loss per sample. rows: per model the
-    samples it is trained on, integers, a tensor on the CPU or an array; for all models equally many, or a batch and
-    more. schedule: in steps, where models have different numbers of rows. seeds: per model an int, which shuffles its
-    epochs.
-    Models with other layers than Linear, activations, dropout and norms of a sample are trained one by one, by `fit`.
-    Returns models. Raises ValueError if models, rows and seeds are not equally many or batches would not be equally
-    long, RuntimeError if shapes differ.
+    models: modules on the samples' device that differ only in their parameters; they are trained in place. samples: x
+    and y, tensors, the same for all models, as for `fit`. loss(prediction, y): one loss per sample. rows: for each
+    model the positions of its samples, integers, a tensor on the CPU or an array; all models have equally many, or all
+    have at least a batch. schedule: in steps if models have different numbers of rows. seeds: for each model an int,
+    the seed of the order of its samples.
+    Only Linear, activations, dropout and norms of single samples can be stacked; models with other layers are trained
+    one by one, by `fit`.
+    Returns models. Raises ValueError if the numbers of models, rows and seeds differ, or the lengths of their batches;
+    RuntimeError if shapes differ.
     """
     rows = _equally_long(models, rows, seeds, schedule.batch_size)
     train = _fit_stacked if _can_stack(models, samples[0]) else _fit_alone
@@ -48,9 +49,10 @@ def predict_together(
     schedule: Schedule,
     seeds: list[int],
 ) -> list[torch.Tensor]:
-    """What copies of one model, each trained on its own rows as by fit_together, predict for inputs (m, ...).
+    """Train copies of one model, each on its own rows as fit_together does, and predict inputs (m, ...) with each.
 
-    model: stays as it is. Other arguments as for fit_together. Returns a list with a tensor (m, ...) for each of rows.
+    model: it does not change. Other arguments as for fit_together. Returns a list with a tensor (m, ...) for each of
+    rows.
     """
     models = [model] * len(rows)
     rows = _equally_long(models, rows, seeds, schedule.batch_size)
@@ -62,7 +64,7 @@ def predict_together(
 
 
 def _equally_long(models, rows, seeds, batch_size):
-    """The rows as tensors, after a check: fewer of them than batch_size are batches of another length."""
+    """The rows as tensors. They are checked first: fewer rows than batch_size would make shorter batches."""
     if not len(models) == len(rows) == len(seeds):
         raise ValueError(f"{len(models)} models for {len(rows)} sets of rows and {len(seeds)} seeds")
     lengths = {min(len(own), batch_size) for own in rows}
@@ -88,7 +90,7 @@ def _fit_stacked(models, loss, samples, rows, schedule, seeds):
 
 
 def _train(models, loss, samples, rows, schedule, seeds):
-    """The stack of models, trained; they stay as they are."""
+    """The trained stack of the models; the models themselves do not change."""
     stacked = nn.Sequential(*map(_stack, zip(*map(_layers, models), strict=True)))
     optimizer = make_optimizer(stacked, schedule.learning_rate)
     draws = _Draws(samples, rows, schedule.batch_size, seeds)
@@ -112,21 +114,21 @@ def _train(models, loss, samples, rows, schedule, seeds):
 
 
 class _Draws:
-    """The batches of several models: `x` and `y`, (models, batch, ...), which keep their places in memory."""
+    """The batches of several models: `x` and `y`, (models, batch, ...), always at the same places in memory."""
 
     def __init__(self, samples, rows, batch_size, seeds):
         self._samples = x, _ = samples
         keys = [(len(own), seed) for own, seed in zip(rows, seeds, strict=True)]
-        different, which = _distinct(keys)  # models of one key share their order, which is drawn once
+        different, which = _distinct(keys)  # models with the same key have the same order, which is drawn once
         self._orders = [batches(n, batch_size, seed) for n, seed in different]
         self._which = torch.tensor(which, device=x.device)
         self._rows = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(x.device)
-        self._whole = all(batch_size >= len(own) for own in rows)  # then a batch is everything, in the same order
+        self._whole = all(batch_size >= len(own) for own in rows)  # then every batch is all rows, in the same order
         self.x, labels = self._draw()
         self.y = self.x if labels is None else labels
 
     def next(self):
-        """Put the next batches where the last ones were: captured launches read them there."""
+        """Put the next batches at the place of the last ones, where captured launches read them."""
         if not self._whole:
             x, y = self._draw()
             self.x.copy_(x)
@@ -141,7 +143,7 @@ class _Draws:
 
 
 def _distinct(keys):
-    """The different ones of keys, and for every key its place among them."""
+    """The distinct keys, and for every key its position among them."""
     places: dict = {}
     which = [places.setdefault(key, len(places)) for key in keys]
     return list(places), which
@@ -157,16 +159,16 @@ def _predict_stacked(stacked, inputs, n_models):
 
 
 def _layers(model):
-    """The layers of a model in order, where it is known what it does with them; else the model itself."""
+    """The layers of a model in order, if the model applies one after the other; else the model itself."""
     if type(model) is Autoencoder:
         return _layers(model.encoder) + _layers(model.decoder)
     if type(model) is nn.Sequential:
-        return [layer for part in model for layer in _layers(part)]
+        return [layer for module in model for layer in _layers(module)]
     return [model]
 
 
 def _is_plain(model):
-    """Whether a model is layers that can be stacked, each with parameters of its own that are all trained."""
+    """Whether all layers of a model can be stacked, share no parameters and have no frozen ones."""
     layers = _layers(model)
     parameters = [p for layer in layers for p in layer.parameters()]
     return (
@@ -177,12 +179,12 @@ def _is_plain(model):
 
 
 def _is_plain_linear(layer):
-    # Pruning and the norms of weights leave the type and put other tensors in the place of the weight.
+    # Pruning and norms of weights do not change the type, but replace the weight by other tensors.
     return type(layer) is nn.Linear and layer.state_dict().keys() <= {"weight", "bias"}
 
 
 def _is_of_samples(layer):
-    """A norm of single samples without parameters, or dropout."""
+    """Whether it is dropout, or a norm of single samples without parameters."""
     if type(layer) is nn.LayerNorm:
         return not layer.elementwise_affine and len(layer.normalized_shape) == 1
     return type(layer) is nn.Dropout and not layer.inplace
@@ -196,12 +198,12 @@ def _stack(layers):
 
 
 def _draw_masks(stacked, seeds, step, batch):
-    """Give every dropout the masks that `fit` would draw in this step, by the seed of each model."""
+    """Give every dropout the masks that `fit` would draw in this step with the seed of each model."""
     dropouts = [layer for layer in stacked if isinstance(layer, _Dropouts)]
     if not dropouts:
         return
-    different, which = _distinct(seeds)  # models of one seed share their masks, which are drawn once
-    drawn = []  # by seed, a mask for each dropout
+    different, which = _distinct(seeds)  # models with the same seed have the same masks, which are drawn once
+    drawn = []  # for each seed, one mask for each dropout
     for seed in different:
         seed_device(batch.device, derive_seed(seed, "step", step))
         width, own = batch.shape[2], []
@@ -214,13 +216,13 @@ def _draw_masks(stacked, seeds, step, batch):
     for layer, by_seed in zip(dropouts, zip(*drawn, strict=True), strict=True):
         masks = torch.stack(by_seed)[which] if len(different) > 1 else by_seed[0]
         if masks.is_cuda and layer.masks is not None:
-            layer.masks.copy_(masks)  # captured launches find them where they were
+            layer.masks.copy_(masks)  # captured launches read them at the same place
         else:
             layer.masks = masks
 
 
 class _Dropouts(nn.Module):
-    """The dropout of k models; `masks`, (k, batch, width), or (batch, width) for all, are drawn before a step.
+    """The dropout of k models. `masks`, (k, batch, width), or (batch, width) for all models, are drawn before a step.
 
     Without masks nothing is dropped.
     """
@@ -237,7 +239,7 @@ class _Dropouts(nn.Module):
 class _Linears(nn.Module):
     """One Linear of each of k models: (k, batch, in) to (k, batch, out).
 
-    Weights are (k, in, out), as the products want them; transposed, every gradient would be copied once more.
+    Weights are (k, in, out), as the products need them; with (k, out, in) every gradient would be copied once more.
     """
 
     def __init__(self, layers):
@@ -258,12 +260,12 @@ class _Linears(nn.Module):
 
 
 def group_size(model: nn.Module, batch_size: int, device: torch.device) -> int:
-    """How many models of this shape to train together, at most 32, or 256 on a GPU; 1 where they cannot be stacked.
+    """How many models of this shape to train together: at most 32, or 256 on a GPU; 1 if they cannot be stacked.
 
-    Where a step is long, its products fill the machine, and stacked ones only leave the cache (`make bench` shows
-    both). On CPUs eight models gain most of what there is to gain, unless a step is very short. A GPU needs hardly more
-    time for a step of hundreds of small models than for one. A batch counts for 32 samples at least, 128 on a GPU, so
-    the stack of parameters and all that Adam keeps of it stays below 2.5 GiB.
+    If a step is long, the products of one model already fill the machine, and those of a stack no longer fit the cache
+    (`make bench` shows both). On CPUs eight models give most of the gain, unless a step is very short. A GPU needs
+    hardly more time for a step of hundreds of small models than for one. A batch counts as at least 32 samples, on a
+    GPU 128, so that the stack of parameters and everything that Adam keeps for it stay below 2.5 GiB.
     """
     if not _is_plain(model):
         return 1
