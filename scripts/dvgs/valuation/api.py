@@ -1,4 +1,4 @@
-"""Values of the samples of any PyTorch model: training on the target, and scoring along the way."""
+"""Values of the samples for any PyTorch model: train it on the target, and score along the trajectory."""
 
 import copy
 import tempfile
@@ -47,34 +47,33 @@ def value(
 ) -> pd.DataFrame:
     """The value of every source sample for the task that the target defines (DVGS, arXiv 2405.08217).
 
-    A copy of the model is trained on the target alone with Adam; a sample's value is the similarity of its gradient to
-    the target's, averaged over the steps. The model is used in the mode it is in: layers in training mode
-    drop out.
+    A copy of the model is trained on the target alone with Adam. A sample's value is the similarity of its gradient to
+    the target's, averaged over the steps. The model stays in its mode: in training mode, dropout is active.
 
     model: any nn.Module without batch statistics.
     loss(prediction, y): one loss per sample, shape (n,).
-    source, target: pairs (x, y) of tensors or arrays, a row per sample, floating numbers taken as the model's;
-        y None means x (an autoencoder).
+    source, target: pairs (x, y) of tensors or arrays, a row per sample; floating numbers are converted to the model's
+        dtype; y None means x (an autoencoder).
     epochs: passes over the target.
-    restarts: runs to average over, the first from the model as it is, the others from weights drawn again.
+    restarts: trainings to average over: the first starts from the model's weights, the others from new random ones.
     lr: learning rate.
-    batch_size: target samples a step, by default all.
+    batch_size: target samples in a step, by default all.
     every: steps from one comparison of gradients to the next.
     seed: of batches, dropout and restarts.
     device: "auto" (CUDA where there is one), "cpu" or "cuda".
     precision: "float32" (the model's own numbers), "tf32" or "bf16", for scoring.
     grad_params: names of the parameters to compare, by default all that are trainable.
     natural: compare with the natural gradient of the whole target instead of its batch's gradient
-        (`dvgs.gradients.natural`); what is compared must belong to Linear layers. Each comparison costs a pass over the
-        target, and `dot` and `l2` depend on the length of that direction, which means nothing.
-    stable: stop training once the loss has settled and the values up to there and those up to half as many steps have
-        this Spearman correlation.
-    work: a folder in which a run that was killed is found and continued; the caller removes it in the end. It holds
-        parameters and gradients of every step compared; by default they go to a temporary folder.
+        (`dvgs.gradients.natural`); the compared parameters must belong to Linear layers. Each comparison costs a pass
+        over the target. The length of a natural gradient means nothing, and `dot` and `l2` depend on it.
+    stable: stop the training once the loss has settled and two sets of values have this Spearman correlation: over all
+        steps so far, and over their first half.
+    work: a folder where a killed run is found and continued; the caller removes it in the end. It holds parameters and
+        gradients of every compared step; by default they go to a temporary folder.
 
     Returns a DataFrame with a row per source sample, in order, float64: `cosine` and its standard error `cosine_se`,
     `dot`, `projection`, `l2` (negative distance), `gradient_norm`, `loss`, all means over the steps. Its
-    `attrs["convergence"]` tells how far the ranking depends on the steps (values.convergence).
+    `attrs["convergence"]` shows how far the ranking depends on the steps (values.convergence).
     Raises InputError, a ValueError, for data that cannot be used.
     """
     on = pick_device(device)
@@ -86,7 +85,7 @@ def value(
     _check_together(source, target)
     model = copy.deepcopy(model).to(on)
     x, y = (t.to(on) for t in target)
-    with fork_random(on):  # does it fit?
+    with fork_random(on):  # raises at once if model, loss and data do not fit together
         GradientSimilarity(model, loss, grad_params)(x[:2], y[:2], [None] * len(list(model.parameters())))
     schedule = Schedule(epochs=epochs, batch_size=len(x) if batch_size is None else batch_size, learning_rate=lr)
     settings = TrajectorySettings(
@@ -116,7 +115,7 @@ def value(
 
 
 def _samples(name, pair, dtype):
-    """A pair of tensors, checked, what is floating in the model's numbers; y is x itself for an autoencoder."""
+    """A pair of checked tensors, floating numbers in the model's dtype; y is x itself for an autoencoder."""
     x, y = pair
     x = _tensor(x, dtype)
     y = x if y is None else _tensor(y, dtype)

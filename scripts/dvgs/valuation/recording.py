@@ -1,4 +1,4 @@
-"""The file of a trajectory while it is written, and the checkpoint from which a killed recording goes on."""
+"""Writes the file of a trajectory, and the checkpoint from which a killed recording goes on."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from dvgs.training.models import Autoencoder
 class Recording:
     """The file of a trajectory while it is written.
 
-    Its HDF5 structure is written once; then rows go straight to their places in the file, which a kill cannot
-    spoil. A checkpoint of parameters and optimizer beside it, every few seconds, says where to go on: the
-    rows after it are written again, with the same numbers.
+    Its HDF5 structure is written once. Then rows go straight to their places in the file, so a kill cannot spoil it.
+    Every few seconds a checkpoint of parameters and optimizer is written beside it. A recording that was killed goes on
+    from there: it writes the rows after the checkpoint again, with the same numbers.
 
-    key: the digest of all that decides the numbers; a checkpoint of another key is not taken up. model: says how many
-    parameters there are, and of what dtype. max_rows: rows of one restart, unless it ends early. n_pilot: samples
+    key: the digest of everything that determines the numbers; a checkpoint with another key is ignored. model: gives
+    the number of parameters and their dtype. max_rows: rows of one restart, unless it ends early. n_pilot: samples
     whose cosines are kept, 0 for none. Attributes: `restart` and `step`, where to go on; `n_rows`, the rows of one
     restart.
     """
@@ -54,7 +54,7 @@ class Recording:
         self._rows["n_rows"].write([0], np.array([[n]]))
 
     def write(self, row: int, model: nn.Module, gradients: list[torch.Tensor], loss: float) -> None:
-        """Put a step at its row of the file: gradients has a tensor a parameter, loss is a float."""
+        """Write a step to its row of the file; gradients has one tensor for each parameter."""
         self._rows["parameters"].write([row], _numbers(model.parameters()))
         self._rows["gradients"].write([row], _numbers(gradients))
         self._rows["loss"].write([row], np.array([[loss]]))
@@ -72,18 +72,18 @@ class Recording:
         return self._rows["pilot"].read(0, n)
 
     def keep(self, restart: int, training: Training) -> None:
-        """Keep where a training stands, before the step, unless that was done seconds ago."""
+        """Write a checkpoint of a training, before its step, unless the last one is only seconds old."""
         if self._checkpoint.due():
             self._checkpoint.save({"restart": restart, **training.state_dict()})
 
     def resume(self, training: Training) -> None:
-        """Put a training to the state that was found, once."""
+        """Load the state that was found into a training; only the first call does something."""
         state, self._state = self._state, None
         if state is not None:
             training.load_state_dict(state)
 
     def finish(self) -> None:
-        """Give the file its name, whole, and remove the checkpoint."""
+        """Give the complete file its name, and remove the checkpoint."""
         for rows in self._rows.values():
             rows.close()
         os.replace(self._partial, self._path)

@@ -25,9 +25,9 @@ from dvgs.training.fit import Loss
 from dvgs.valuation.trajectory import Trajectory
 from dvgs.valuation.values import Shard
 
-# Bytes that a chunk's layers take in and give out, of the published autoencoder 2,048 profiles on a CPU and 32,768 on a
-# GPU. On CPUs less or more of it changes speed by a few percent. On a GPU a chunk that fits its L2 cache takes twice as
-# long, for the time between so many small kernels is more than the cache saves.
+# Bytes of the inputs and outputs of all layers for one chunk. With the published autoencoder a chunk is 2,048 profiles
+# on a CPU and 32,768 on a GPU. On CPUs another size changes speed by a few percent. On a GPU, chunks that fit the L2
+# cache take twice as long, because the time between so many small kernels is more than the cache saves.
 CHUNK_BYTES = {"cpu": 40 << 20, "cuda": 640 << 20}
 
 
@@ -53,10 +53,10 @@ def score(
     """Values of the profiles of a shard along a trajectory, on the device of its model.
 
     trajectory: open. loss(prediction, y): one loss per sample. read(start, stop): x and y of those profiles as tensors;
-    y may be x itself. work: a folder in which finished blocks are kept and, after a kill, found again; the caller
-    removes it once it has saved the result.
-    Memory: one block of profiles (256 MiB at most, on a GPU 2 GiB) and what one chunk's layers hold, whatever their
-    number and that of steps.
+    y may be x itself. work: a folder for finished blocks, which are found there after a kill; the caller removes it
+    once it has saved the result.
+    Memory: one block of profiles (at most 256 MiB, on a GPU 2 GiB) and the layers' numbers for one chunk. It does not
+    grow with the number of profiles or steps.
 
     Returns a DataFrame with a row per profile, float64: MEASURES, the means over all rows of the trajectory;
     `cosine_se` (standard_error); `cosine_even` and `cosine_odd`, the means over alternate batches of steps, or over
@@ -95,7 +95,7 @@ def score(
 
 
 class _Chunks:
-    """The similarities of a block, a chunk at a time; in smaller chunks from then on when memory runs out."""
+    """The similarities of a block, chunk by chunk; when memory runs out, this and all later chunks are smaller."""
 
     def __init__(self, trajectory, loss, settings, most):
         self._engine = GradientSimilarity(trajectory.model, loss, settings.grad_params)
@@ -107,7 +107,7 @@ class _Chunks:
     def __call__(self, x, y, target_gradient, row, first):
         if self._size is None:
             self._engine.prepare(x, y)
-            self._engine(x[:1], y[:1], target_gradient)  # its width in the numbers of this precision
+            self._engine(x[:1], y[:1], target_gradient)  # sets its width, in bytes of this precision
             most = max(1, CHUNK_BYTES[self._device.type] // self._engine.width)
             self._size = min(self._most, 1 << most.bit_length() - 1)
         target_squared = self._engine.squared_norm(target_gradient)
@@ -133,24 +133,24 @@ def _is_out_of_memory(error):
 
 
 def _block_size(read, shard, device):
-    """Profiles held at once: as many as fit, a power of two, so that chunks and shards end where blocks do."""
+    """Profiles in a block: as many as fit, a power of two, so that blocks end where chunks and shards do."""
     if shard.start == shard.stop:
         return limits.LARGEST_CHUNK
     row = sum(tensor.numel() * tensor.element_size() for tensor in read(shard.start, shard.start + 1))
     most, budget = limits.LARGEST_CHUNK, 1 << 28
-    if device.type == "cuda":  # a trajectory is read once a block, so larger ones pay there
+    if device.type == "cuda":  # every block reads the trajectory once more, so large blocks are faster there
         most, budget = 32 * limits.LARGEST_CHUNK, min(torch.cuda.mem_get_info(device)[0] // 4, 1 << 31)
     return min(most, 1 << max(1, budget // row).bit_length() - 1)
 
 
 class _Sums:
-    """What is kept of the similarities of a block while the steps go by."""
+    """Sums of the similarities of a block over the steps."""
 
     def __init__(self, n, trajectory, device):
         self._n_rows, self._n = trajectory.n_rows, len(trajectory)
         n_batches = math.isqrt(self._n_rows)
         self._length = self._n_rows // n_batches
-        # The first, fastest steps are in no batch when their number is no multiple.
+        # Steps that do not fill the batches are left out: the first ones, in which the model changes fastest.
         self._rest = self._n_rows - n_batches * self._length
         self._totals = torch.zeros(len(MEASURES), n, dtype=torch.float64, device=device)
         self._early = torch.zeros(len(EARLY), n, dtype=torch.float64, device=device)
@@ -184,10 +184,10 @@ class _Sums:
 def standard_error(batches: np.ndarray) -> np.ndarray:
     """Standard error of the mean of correlated series, from the means of batches of consecutive steps.
 
-    batches: (restarts, batches, n). Neighbouring steps are nearly the same model, so their similarities are no
-    independent draws; the means of √steps batches nearly are, and restarts are. The larger of two estimates counts,
-    for an error bar must not be too short: what batches differ within restarts and, from two restarts
-    on, what restarts differ. NaN where there is neither.
+    batches: (restarts, batches, n). Models of neighbouring steps are nearly the same, so their similarities are not
+    independent. The means of √steps batches nearly are, and restarts are independent. There are two estimates: from
+    differences between the batches of a restart and, with two or more restarts, from differences between restarts. The
+    larger one is returned, because an error bar must not be too short. NaN where there is neither.
     """
     n_restarts, n_batches, _ = batches.shape
     nothing = np.full(batches.shape[2], np.nan)

@@ -1,7 +1,7 @@
 """The trajectory: the parameters visited while a model is trained on the target, and the target's gradients.
 
-It is a file, so that profiles can be scored in independent jobs, by the same numbers, at any later time.
-A recording that was killed goes on where it was, to the same bytes: see `recording`.
+It is a file, so that independent jobs can score profiles at any later time, with the same parameters.
+A recording that was killed goes on where it was and gives the same bytes: see `recording`.
 """
 
 import json
@@ -35,12 +35,12 @@ from dvgs.valuation.recording import Recording
 class TrajectorySettings:
     """How a trajectory is recorded.
 
-    schedule: of one training. seed: of batches, dropout and restarts. restarts: trainings, the first from the model as
-    it is, each further one from weights drawn again. every: steps from one row of the file to the next. stable: the
-    rank correlation at which the first training may end before its epochs (see record_trajectory). grad_params: names
+    schedule: of one training. seed: of batches, dropout and restarts. restarts: number of trainings; the first starts
+    from the model's weights, the others from new random ones. every: steps from one row of the file to the next.
+    stable: the rank correlation at which the first training may end early (see record_trajectory). grad_params: names
     of the parameters to compare, by default all that are trainable. natural: whether to write the natural gradient of
-    the whole target, zero for parameters that are not compared, in place of the batch's gradient; the training is the
-    same.
+    the whole target instead of the batch's gradient, zero for parameters that are not compared; the training itself
+    does not change.
     """
 
     schedule: Schedule
@@ -65,19 +65,19 @@ def record_trajectory(
     settings: TrajectorySettings,
     pilot: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> None:
-    """Train a model on the target and write what it went through to an HDF5 file.
+    """Train a model on the target and write its trajectory to an HDF5 file.
 
-    target: x and y, tensors on the model's device. The similarity is to be taken before each step, so row 0 is the
-    start (arXiv 2405.08217, algorithm 1). Frozen parameters and buffers stay as they are. With `stable`, the first
-    training ends before its epochs once it has settled and the ranking of the pilot, x and y from the source, is that
-    stable (is_settled, rank_agreement); further restarts are as long.
+    target: x and y, tensors on the model's device. A row is written before each step, so row 0 is the start (arXiv
+    2405.08217, algorithm 1). Frozen parameters and buffers do not change. pilot: x and y from the source, for `stable`.
+    With `stable`, the first training ends early once its loss has settled (is_settled) and the ranking of the pilot is
+    that stable (rank_agreement); the other restarts are as long.
 
     Datasets: `parameters` and `gradients` (rows, parameters) and the target's `loss` (rows,), restart after restart;
     `n_rows` (1,), int64, the rows of one restart; with `stable`, `pilot` (rows of one restart, n), float32, the cosines
-    of the pilot in the first run. After an early end the rows of the steps that were left out stay in the file, unused.
-    Attributes: `key`, the digest of all inputs; `restarts`; `architecture`, JSON, of an Autoencoder. What was recorded
-    from the same inputs before, or begun and killed, is not recorded again. Raises InputError when the loss stops being
-    finite.
+    of the pilot in the first training. After an early end, the rows of the steps that were left out stay in the file,
+    unused. Attributes: `key`, the digest of all inputs; `restarts`; `architecture`, JSON, of an Autoencoder. Rows that
+    an earlier call wrote for the same inputs, finished or killed, are used again. Raises InputError when the loss is no
+    longer finite.
     """
     pilot = pilot if settings.stable else None
     key = _digest_of_inputs(model, loss, target, settings, pilot)
@@ -97,7 +97,7 @@ def _digest_of_inputs(model, loss, target, settings, pilot):
 
 
 class _Recorder:
-    """The trainings of a trajectory, and what is written before each of their steps."""
+    """Runs the trainings of a trajectory, and writes a row before each of their steps."""
 
     def __init__(self, path, key, model, loss, target, settings, pilot):
         self._model, self._loss, self._target, self._settings, self._pilot = model, loss, target, settings, pilot
@@ -110,7 +110,7 @@ class _Recorder:
         self._progress = Progress("training on the target, steps", left)
 
     def run(self, restart):
-        """One training, or what is left of it after a kill."""
+        """Run one training, or the rest of it after a kill."""
         if restart > 0:
             _draw_again(self._model, derive_seed(self._settings.seed, "restart", restart))
         rows = self.recording.n_rows
@@ -125,7 +125,7 @@ class _Recorder:
             logger.warning(words, self._n_steps, reached, self._settings.stable)
 
     def _before_step(self, restart, training, step, batch_loss):
-        """Write the row of a step; true where training may end."""
+        """Write the row of a step; returns true if the training may end."""
         self._progress.advance()
         for buffer, value in self._buffers:
             buffer.copy_(value)
@@ -147,7 +147,7 @@ class _Recorder:
         return False
 
     def _gradients(self):
-        """The target's gradient at the model's parameters, one tensor a parameter."""
+        """The target's gradient at the model's parameters, one tensor for each parameter."""
         if self._settings.natural:
             x, y = self._target
             found = natural_gradient(self._engine, x, y, self._settings.schedule.batch_size)
@@ -156,7 +156,7 @@ class _Recorder:
         return [torch.zeros_like(p) if found.get(p) is None else found[p] for p in self._model.parameters()]
 
     def _is_stable(self, row, gradients):
-        """Write the cosines of the pilot; whether the training has settled and their ranking too."""
+        """Write the cosines of the pilot; returns whether the loss has settled and their ranking is stable."""
         recording, (x, y) = self.recording, self._pilot
         recording.write_pilot(row, self._engine(x, y, gradients)["cosine"])
         settled = _is_looked_at(row + 1) and is_settled(recording.losses(row + 1))
@@ -177,9 +177,9 @@ def rank_agreement(cosines: np.ndarray) -> float:
 
 
 def is_settled(losses: np.ndarray) -> bool:
-    """Whether the second half of the steps brought less than a tenth of what the loss fell in all.
+    """Whether less than a tenth of the fall of the loss was in the second half of the steps.
 
-    Along a training that has hardly begun, the ranking does not change either.
+    A stable ranking is not enough: it does not change either while a training has hardly begun.
     """
     tenth = max(1, len(losses) // 10)
     first, middle, last = (np.mean(some) for some in (
@@ -189,13 +189,13 @@ def is_settled(losses: np.ndarray) -> bool:
 
 
 def _is_looked_at(rows):
-    """Whether to look at the ranking: from 16 rows on, whenever they have become 4 % more."""
+    """Whether to look at the ranking: from 16 rows on, each time their number has grown by 4 %."""
     return rows >= 16 and math.floor(20 * math.log2(rows)) > math.floor(20 * math.log2(rows - 1))
 
 
 @torch.no_grad()
 def _draw_again(model, seed):
-    """Draw the trainable parameters again; what is frozen, and buffers, stay."""
+    """Draw the trainable parameters again; frozen ones and buffers do not change."""
     kept = [(t, t.clone()) for t in [*model.parameters(), *model.buffers()] if not t.requires_grad]
     device = next(model.parameters()).device
     with fork_random(device):
@@ -214,16 +214,16 @@ def _draw_again(model, seed):
 
 @torch.no_grad()
 def _first_losses(model, loss, x, y):
-    """What tells losses and forward passes apart that print the same."""
+    """Losses of some samples: they differ for losses and models that differ but have the same repr."""
     with fork_random(x.device), same_buffers(model):
         seed_device(x.device, 0)
         return loss(model(x[:8]), y[:8])
 
 
 class Trajectory:
-    """A trajectory file open for reading: a context manager, `len()` is its number of rows over all restarts.
+    """A trajectory file that is open for reading, a context manager. `len()` is its number of rows over all restarts.
 
-    model: the module to put to its parameters; without one, the autoencoder it was recorded with.
+    model: the module that gets its parameters; without one, the autoencoder with which it was recorded.
     """
 
     def __init__(self, path: Path | str, model: nn.Module | None = None, device: torch.device | str = "cpu"):
@@ -244,7 +244,7 @@ class Trajectory:
 
     @torch.no_grad()
     def at(self, row: int) -> list[torch.Tensor]:
-        """Put `model` to the parameters of a row; return the target gradient, one tensor a parameter."""
+        """Give `model` the parameters of a row; return the target gradient, one tensor for each parameter."""
         parameters = list(self.model.parameters())
         sizes = [p.numel() for p in parameters]
         for p, values in zip(parameters, self._vector("parameters", row).split(sizes), strict=True):
@@ -255,5 +255,5 @@ class Trajectory:
     def _vector(self, name, row):
         vector = torch.from_numpy(self._file[name][row])
         if torch.device(self._device).type == "cuda":
-            vector = vector.pin_memory()  # so that the GPU fetches it when it comes to that, and nothing waits
+            vector = vector.pin_memory()  # so that the copy to the GPU runs in the background
         return vector.to(self._device, non_blocking=True)

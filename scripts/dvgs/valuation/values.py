@@ -1,4 +1,4 @@
-"""The table of values: its columns, how shards become one, and how sure the ranking is."""
+"""The table of values: it is joined from shards, and shows how sure the ranking is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from dvgs.limits import largest_chunk
 class Shard:
     """The rows [start, stop) of `total` that one job scores.
 
-    Shards end where chunks do: a matrix product of other rows may round differently, so a profile must meet the same
-    chunk however many shards there are. Then any number of shards gives the same bytes.
+    Shards end where chunks end. A matrix product with other rows may round differently, so a profile must be in the
+    same chunk for any number of shards. Then any number of shards gives the same bytes.
     """
 
     start: int
@@ -23,7 +23,7 @@ class Shard:
 
     @classmethod
     def of(cls, total: int, shard: int = 0, n_shards: int = 1) -> "Shard":
-        """One of n_shards shards of so many rows."""
+        """Shard number `shard`, from 0, of n_shards shards of `total` rows."""
         chunk = largest_chunk(total)
         n_chunks = -(-total // chunk)
         first, last = shard * n_chunks // n_shards, (shard + 1) * n_chunks // n_shards
@@ -48,11 +48,11 @@ def gather(shards: list[pd.DataFrame], profile_ids: Sequence[str]) -> tuple[pd.D
 
 
 def convergence(table: pd.DataFrame) -> pd.DataFrame:
-    """How far the ranking by cosine depends on the steps that were averaged: DataFrame `steps, n_steps, spearman`.
+    """How much the ranking by cosine depends on the steps that were averaged: DataFrame `steps, n_steps, spearman`.
 
-    table: what scoring.score returns. One row for the first eighth, quarter and half of the steps against all of them,
-    and one, "alternate", for two halves of alternate batches of steps (or of alternate restarts) against each other.
-    n_steps: over how many similarities all values are means.
+    table: what scoring.score returns. There is one row each for the first eighth, quarter and half of the steps,
+    compared with all steps. The row "alternate" compares two halves with each other: every second batch of steps (or
+    restart), and the others. n_steps: how many similarities are averaged in a value.
     """
     pairs = {name.removeprefix("cosine_"): (name, "cosine") for name in EARLY}
     pairs["alternate"] = ("cosine_even", "cosine_odd")
