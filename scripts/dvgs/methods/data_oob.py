@@ -2,8 +2,8 @@
 
     v_i = mean over trees b whose bootstrap sample lacks i of  1[f_b(x_i) = y_i]
 
-The trees are a random forest's. Caveats: the target has no say, so what is common counts as good; classes only. NaN
-where every tree has seen a sample.
+The trees are a random forest's. Caveats: the target is not used, so common samples count as good; classes only. NaN
+if every tree has seen a sample.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from dvgs.methods.task import Task
 from dvgs.progress import Progress
 from dvgs.seeds import derive_seed
 
-TREE_CHUNK = 50  # trees from one word of progress to the next
+TREE_CHUNK = 50  # trees between two reports of progress
 
 
 def value(task: Task, *, trees: int = 800) -> np.ndarray:
@@ -26,9 +26,9 @@ def value(task: Task, *, trees: int = 800) -> np.ndarray:
     state = checkpoint.load() or {"done": 0, "counts": torch.zeros(2, task.n, dtype=torch.float64)}
     hits, unseen = counts = state["counts"].numpy()
     draws = np.random.RandomState(derive_seed(task.seed, "forest") % 2**32)
-    draws.randint(np.iinfo(np.int32).max, size=state["done"])  # each tree takes one
+    draws.randint(np.iinfo(np.int32).max, size=state["done"])  # skip one random number for each finished tree
     progress = Progress("Data-OOB, trees", trees - state["done"])
-    for first in range(state["done"], trees, TREE_CHUNK):  # the same trees as at once
+    for first in range(state["done"], trees, TREE_CHUNK):  # the same trees as in a single forest
         n = min(TREE_CHUNK, trees - first)
         forest = RandomForestClassifier(n, random_state=draws, n_jobs=torch.get_num_threads()).fit(x, y)
         for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):

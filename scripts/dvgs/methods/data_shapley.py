@@ -2,18 +2,18 @@
 
     v_i = mean over permutations π of  V(those before i in π, and i) - V(those before i in π)
 
-V(S) is the score on the target of a model trained on S, for the empty S that of the untrained model. Once V stays
-within a tolerance of V(N) for more than `patience` samples, the rest of the permutation counts nothing.
+V(S) is the score on the target of a model trained on S; for the empty S, of the untrained model. Once V stays within a
+tolerance of V(N) for more than `patience` samples, all later samples of the permutation get 0.
 
 The standard error is that of the mean over permutations. Caveats: up to as many trainings for each permutation as
 there are samples; the truncation is a bias that the standard error does not see; all trainings share one start, so
-values are those for that start; V(N) is of one order of the samples, and each permutation ends with another.
+values are for that start only; V(N) is trained with one order of the samples, each permutation ends with another one.
 
 Published settings: 200 full-batch steps of Adam at 1e-4, tolerance 3 % of V(N), patience 5, 200 to 1,000 permutations,
 ended when the last five Spearman correlations of consecutive running means average more than .999.
 
-Several permutations go through their positions side by side, so that coalitions of one size are trained together;
-which are counted is decided in their order, so that this changes nothing.
+Several permutations go through their positions side by side, so that coalitions of one size are trained together. The
+stopping rule looks at permutations in their order, so values do not depend on how many go side by side.
 """
 
 from dataclasses import replace
@@ -44,14 +44,14 @@ def value(
     converged: float = 0.999,
     size: int | None = None,
 ) -> pd.DataFrame:
-    """DataFrame `value, se`. size: permutations side by side, by default what the machine likes."""
+    """DataFrame `value, se`. size: permutations side by side, by default as many as are fast here."""
     size = size or at_once(task, max(task.n // 2, 1))
     schedule = Schedule(steps=steps, batch_size=task.n, learning_rate=learning_rate)
     checkpoint = task.checkpoint("data_shapley", schedule, tolerance, patience, size)
     state = checkpoint.load() or {"done": torch.empty(0, task.n, dtype=torch.float64), "round": None}
     contributions = state["done"][:most].numpy()
     left = max(min(least, most) - len(contributions), 0) * task.n
-    half = max(task.n // 2, 1)  # of the samples are in a coalition in the mean
+    half = max(task.n // 2, 1)  # samples in a coalition, on average
     check_hours(task, "data_shapley", left, replace(schedule, batch_size=half), size)
     if most > least:
         logger.info("data_shapley: up to %.2g times as long if values settle late", most / least)
@@ -61,7 +61,7 @@ def value(
     progress = Progress("Data Shapley, trainings at most", (most - len(contributions)) * task.n)
     while (count := n_needed(contributions, least, converged)) is None and len(contributions) < most:
         first = len(contributions)
-        last = min(first + size, least if first < least < most else most)  # those beyond the least may not be needed
+        last = min(first + size, least if first < least < most else most)  # more than `least` may not be needed
         permutations = [generator(task.seed, "permutation", k).permutation(task.n) for k in range(first, last)]
         begun = state["round"] if state["round"] and len(state["round"]["before"]) == len(permutations) else None
         walk = _Walk(permutations, nothing, begun)

@@ -23,10 +23,10 @@ def value(
     natural: bool = False,
     layers: int | None = None,
 ) -> pd.DataFrame:
-    """DataFrame `value, se`, the latter for the cosine only.
+    """DataFrame `value, se`; se is NaN except for the cosine.
 
-    class_balance: whether all classes of the target have the same weight; those of the source never have. similarity:
-    a column of the table of dvgs.value; "loss" is the mean loss along the same steps, and less of it is better.
+    class_balance: whether all classes of the target have the same weight; classes of the source are never weighted.
+    similarity: a column of the table of dvgs.value; "loss" is the mean loss over the same steps, where lower is better.
     natural: as for dvgs.value. layers: how many of the last layers with parameters are compared, None for all.
     """
     table = value_by_similarities(

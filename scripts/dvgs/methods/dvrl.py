@@ -2,15 +2,15 @@
 
     v_i = h_φ(x_i, y_i, m_i),   φ ← φ + β (V(s) - δ) ∇_φ log π_φ(s),   s_i ~ Bernoulli(h_φ(x_i, y_i, m_i))
 
-An estimator h says with which probability a sample is selected; a predictor is trained on the selection s, its score
-on the target V(s), less a moving average δ of what came before, is the reward (REINFORCE). m is how far off a model
-trained on the target alone is: |one-hot(y) - predicted probabilities|, or the loss where there are no classes. A mean
-probability outside [.1, .9] is punished.
+An estimator h gives the probability that a sample is selected. A predictor is trained on the selection s. The reward is
+its score on the target V(s) minus δ, a moving average of earlier scores (REINFORCE). m is the error of a model that was
+trained on the target alone: |one-hot(y) - predicted probabilities|, or the loss if there are no classes. A mean
+probability outside [.1, .9] gets a penalty.
 
 Caveats: one number rewards thousands of choices, so runs differ and the estimator may select all or hardly anything;
 each of the outer iterations trains a predictor. As in the authors' program, it starts from the same weights each time.
-Other than there, the 100 inner iterations are steps, not passes over the selection, and where nothing is selected the
-untrained predictor is scored.
+There are two differences: the 100 inner iterations are steps, not passes over the selection, and if nothing is selected
+the untrained predictor is scored.
 Published settings: 2,000 outer iterations at 1e-2, 100 inner ones at 1e-3 in batches of 256.
 """
 
@@ -29,18 +29,18 @@ from dvgs.seeds import derive_seed
 from dvgs.training.fit import fit, make_optimizer, predict
 from dvgs.training.schedule import Schedule
 
-WINDOW = 20  # of the moving average
+WINDOW = 20  # scores in the moving average, about
 EXPLORED, PENALTY = 0.9, 1e3
 
 
 class Estimator(nn.Module):
-    """Probabilities (n,) of samples: a perceptron of x and y, which m joins near its end."""
+    """Probabilities (n,) of samples: a perceptron of x and y; m enters near its end."""
 
     def __init__(self, n_features: int, n_marginals: int):
         super().__init__()
         hidden, combined = 100, 10
         sizes = [n_features, hidden, hidden, hidden]
-        layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
+        layers = [module for a, b in pairwise(sizes) for module in (nn.Linear(a, b), nn.ReLU())]
         self.samples = nn.Sequential(*layers, nn.Linear(hidden, combined), nn.ReLU())
         self.together = nn.Sequential(nn.Linear(combined + n_marginals, combined), nn.ReLU(), nn.Linear(combined, 1))
 
@@ -94,7 +94,7 @@ def value(
 
 
 def _reward(task, rows, schedule, name):
-    """The score of a predictor trained on these rows; of an untrained one where there are none."""
+    """The score of a predictor trained on these rows, or of an untrained one if there are no rows."""
     model = task.start()
     if len(rows):
         fit(model, task.loss, task.source, schedule, derive_seed(task.seed, "dvrl", "fit", name), rows)
@@ -102,7 +102,7 @@ def _reward(task, rows, schedule, name):
 
 
 def _describe(task, schedule):
-    """What the estimator sees of the source: x and one-hot y, and m."""
+    """What the estimator sees of the source: x with one-hot y, and m."""
     x, y = task.source
     model = fit(task.start(), task.loss, task.target, schedule, derive_seed(task.seed, "dvrl", "target"))
     if not task.n_classes:

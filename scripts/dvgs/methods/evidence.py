@@ -19,9 +19,9 @@ from dvgs.valuation.trajectory import Trajectory
 class Evidence:
     """What a baseline may look at.
 
-    apc: (n,) float64, NaN where there is none. blocks() goes over the profiles, yielding (positions, profiles), the
-    latter (k, genes) float32 and scaled. reconstruct(positions, profiles) is what models make of them, each by one
-    that was not trained on it. rng: for this method alone.
+    apc: (n,) float64, NaN where there is none. blocks() yields (positions, profiles) of all profiles, block by block;
+    profiles are (k, genes) float32, scaled. reconstruct(positions, profiles): the profiles as models reconstruct them,
+    each by a model that was not trained on it. rng: for this method alone.
     """
 
     apc: np.ndarray
@@ -47,10 +47,10 @@ def value(
     models: list[tuple[np.ndarray, nn.Module]],
     rng_of: Callable[[str], np.random.Generator],
 ) -> pd.DataFrame:
-    """Every baseline of a compendium: a DataFrame with a column for each, a row a profile.
+    """The values of a compendium by all baselines: a DataFrame with a column for each baseline, a row for each profile.
 
-    profiles: Profiles, scaled. apc: (n,) float64. models: pairs of positions and the model that was not trained on the
-    profiles there, together every profile once. rng_of(name): a numpy Generator for one method.
+    profiles: Profiles, scaled. apc: (n,) float64. models: pairs (positions, model); the model was not trained on the
+    profiles at these positions, and every profile is in one pair. rng_of(name): a numpy Generator for one method.
     """
 
     def reconstruct(rows, x):

@@ -2,8 +2,8 @@
 
     v_i = -mean over starts of L(f_θ(x_i), y_i),   θ after training on the target
 
-The first thing to try on wrong labels, and the rival that every other has to beat. Caveat: hard samples have a large
-loss as well, and for autoencoders it follows the norm of x. The models are in evaluation mode.
+The first method to try on wrong labels; every other method has to beat it. Caveat: hard samples have a large loss as
+well, and for autoencoders it follows the norm of x. The models are in evaluation mode.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def value(
     learning_rate: float = 1e-3,
     class_balance: bool = False,
 ) -> np.ndarray:
-    """class_balance: whether all classes of the target have the same weight in the training, as they have for DVGS."""
+    """class_balance: whether all classes of the target have the same weight in the training, as for DVGS."""
     schedule = Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     (x, y), total = task.source, torch.zeros(task.n, dtype=torch.float64, device=task.device)
     for restart in range(restarts):

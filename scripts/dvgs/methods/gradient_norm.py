@@ -2,8 +2,9 @@
 
     v_i = -‖∇_θ L(f_θ(x_i), y_i)‖,   θ after training on the target
 
-They keep what has a large norm, for learning fast from clean data; among faults those have the largest norms, hence the
-sign. The published score is of the first epochs and averaged over starts. The model is in evaluation mode.
+The authors keep samples with a large norm, to learn fast from clean data. Here the sign is negative, because faulty
+samples have the largest norms. The published score is from the first epochs, averaged over starts; here it is from the
+end of one training. The model is in evaluation mode.
 """
 
 import numpy as np
@@ -20,7 +21,7 @@ def value(task: Task, *, epochs: int = 100, batch_size: int = 500, learning_rate
     model = task.train_on_target(Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate))
     anything = [torch.zeros_like(p) for p in model.parameters()]
     progress, norms = Progress("gradient norms, samples", task.n), []
-    for x, y in zip(*(part.split(PREDICTION_CHUNK) for part in task.source), strict=True):
+    for x, y in zip(*(tensor.split(PREDICTION_CHUNK) for tensor in task.source), strict=True):
         norms.append(similarity(model, task.loss, x, y, anything)["gradient_norm"])
         progress.advance(len(x))
     return -torch.cat(norms).double().cpu().numpy()

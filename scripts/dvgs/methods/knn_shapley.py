@@ -5,8 +5,8 @@ For one target sample with the source sorted by distance, x_1 the nearest of n:
     s_n = 1[y_n = y] min(K, n) / (K n),   s_i = s_(i+1) + (1[y_i = y] - 1[y_(i+1) = y]) / K · min(K, i) / i
 
 and v_i is the mean over the target. Cost: one sort for each target sample, no training. Caveats: it values samples for
-a KNN classifier on these features, which is no good where Euclidean distance is none (raw pixels); classes only. Which
-of equally near samples comes first, as among one-hot features, is left to the rounding of distances.
+a KNN classifier on these features, which is bad where Euclidean distance means little (raw pixels); classes only. The
+order of equally near samples, common among one-hot features, depends on the rounding of distances.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def value(task: Task, *, k: int = 5) -> np.ndarray:
     total = state["total"].to(x.device)
     progress = Progress("KNN-Shapley, samples of the target", n_target - state["done"])
     for first in range(state["done"], n_target, TARGET_CHUNK):
-        chunk, classes = (part[first : first + TARGET_CHUNK] for part in task.target)
+        chunk, classes = (tensor[first : first + TARGET_CHUNK] for tensor in task.target)
         order = torch.cdist(chunk.flatten(1), x.flatten(1)).argsort(dim=1, stable=True)
         hit = (y[order] == classes[:, None]).double()
         steps = torch.cat([(hit[:, :-1] - hit[:, 1:]) * weight[:-1], hit[:, -1:] * weight[-1]], dim=1)

@@ -2,9 +2,9 @@
 
     v_i = V(N) - V(N without i)
 
-V(S) is the score on the target of a model trained on S. Caveats: one sample in a thousand changes next to nothing, so
-values drown in how training varies, not least in that all samples after it come into other batches and under other
-masks of dropout; n + 1 trainings. Two copies of a sample are worth nothing each.
+V(S) is the score on the target of a model trained on S. Caveats: one sample in a thousand changes almost nothing, so
+the noise of training hides the values (without a sample, all later ones get other batches and other masks of dropout);
+n + 1 trainings. If a sample has a copy, both are worth nothing.
 Published settings: 200 epochs of Adam at 1e-4, batches of 250.
 """
 

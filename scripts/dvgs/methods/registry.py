@@ -1,11 +1,11 @@
-"""The methods: one row each, and all that other wings have to know of them.
+"""The methods: one row each, with everything that other wings need to know about them.
 
-A method is a file of this wing with a function value(evidence) -> (n,) float64, more is better, NaN where it has no
-answer. What it looks at follows from what it needs:
+A method is a file of this wing with a function value(evidence) -> (n,) float64; higher is better, NaN is no value. Its
+`evidence` depends on what the method needs:
 
 - methods that train nothing take an Evidence: they value the profiles of a compendium, which stay in their file;
-- methods that need no replicates take a Task, and settings by name: they value samples in memory. A Task answers what
-  an Evidence is asked, so random, profile norm and reconstruction error take both.
+- methods that need no replicates take a Task, and settings by name: they value samples in memory. A Task also has the
+  methods of an Evidence, so random, profile norm and reconstruction error take both.
 
 Nothing is imported before a method is loaded: rule files read this table, and torch takes seconds.
 """
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 class Method:
     """A row of the table.
 
-    name: of the file, and in configs and tables. label: for people. colour: in every picture, None for one of those
-    that are given in turn. needs: some of "profiles", "replicates" (APC), "training" (models, of samples in memory),
-    "classes" and "target". variants: whether a study may have it several times, as `name_` and another word.
+    name: of the file, and in configs and tables. label: for people. colour: in every picture; with None it gets the
+    next free colour. needs: some of "profiles", "replicates" (APC), "training" (models, of samples in memory),
+    "classes" and "target". variants: whether a study may use it several times, as `name_` and another word.
     """
 
     name: str
@@ -57,18 +57,18 @@ METHODS = {
         _method("gradient_norm", "gradient norm", "profiles", "training", "target"),
     )
 }
-# What every compendium is valued by beside DVGS, and what studies may ask for.
+# BASELINES value every compendium, besides DVGS; studies may use OF_TASKS.
 BASELINES = [name for name, method in METHODS.items() if not method.needs & {"training", "classes"}]
 OF_TASKS = [name for name, method in METHODS.items() if "replicates" not in method.needs]
 
 
 def row_of(name: str) -> Method | None:
-    """The row of a method, or of the method that `name` is a variant of; None for what is no method."""
+    """The row of a method or, for a variant, of its method; None if there is no such method."""
     variants = (method for method in METHODS.values() if method.variants and name.startswith(f"{method.name}_"))
     return METHODS.get(name) or next(variants, None)
 
 
 def label_of(name: str) -> str:
-    """A method as readers know it: `dvgs_l2` as "DVGS l2", `profile_norm` as "profile norm"."""
+    """The name of a method for readers: "DVGS l2" for `dvgs_l2`, "profile norm" for `profile_norm`."""
     row = row_of(name)
     return (row.label + name.removeprefix(row.name) if row else name).replace("_", " ")

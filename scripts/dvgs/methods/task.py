@@ -1,4 +1,4 @@
-"""A task in memory: source, target, and a kind of model, as methods that train on samples need them."""
+"""A task in memory: source, target and a kind of model, for methods that train on samples."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from dvgs.training.fit import Samples, Training, explained, predict
 from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.training.schedule import Schedule
 
-TARGET_SCHEDULE = Schedule(epochs=100, batch_size=500, learning_rate=1e-3)  # of DVGS, and of its rivals
+TARGET_SCHEDULE = Schedule(epochs=100, batch_size=500, learning_rate=1e-3)  # of DVGS and other methods
 
 
 @dataclass
 class Task:
-    """What a method may look at to value the source; what it returns is one float64 per sample, more is better.
+    """What a method may look at to value the source. It returns one float64 per sample; higher is better.
 
-    source, target: pairs (x, y) of tensors on one device, x float32 (n, ...). With classes y is int64 (n,), numbered
-    from 0; without, n_classes is 0 and y is what a model should make of x. make_model(seed): a model in training mode.
-    seed: of every draw. work: a folder in which a killed valuation is found and continued, or None. most_hours: longer
-    ones are refused. Raises InputError for numbers that are not finite, labels in another form and a class that the
-    target lacks.
+    source, target: pairs (x, y) of tensors on one device, x float32 (n, ...). With classes, y is int64 (n,), numbered
+    from 0. Without classes, n_classes is 0 and y is the output that a model should give for x. make_model(seed): a
+    model in training mode. seed: of all random numbers. work: a folder where a killed valuation is found and continued,
+    or None. most_hours: longer valuations are refused. Raises InputError for numbers that are not finite, for labels in
+    another form and if the target lacks a class.
     """
 
     source: tuple[torch.Tensor, torch.Tensor]
@@ -44,8 +44,8 @@ class Task:
 
     def __post_init__(self):
         for name, pair in (("source", self.source), ("target", self.target)):
-            for what, part in zip("xy", pair, strict=True):
-                if not part.isfinite().all():
+            for what, tensor in zip("xy", pair, strict=True):
+                if not tensor.isfinite().all():
                     raise InputError(name, what, "not all numbers are finite", "leave those samples out")
         if self.n_classes:
             for name, (x, y) in (("source", self.source), ("target", self.target)):
@@ -80,7 +80,7 @@ class Task:
         return (prediction - y).square().flatten(1).mean(1)
 
     def score(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-        """`quality` of what a model says of x."""
+        """`quality` of what a model predicts for x."""
         return self.quality(predict(model, x), y)
 
     def quality(self, prediction: torch.Tensor, y: torch.Tensor) -> float:
@@ -92,7 +92,7 @@ class Task:
         residual = (prediction.double() - y.double()).flatten(1)
         about_first = (y.double() - y[:1].double()).flatten(1)
         about_mean = about_first - about_first.mean(0)
-        sums = (part.square().sum(0) for part in (residual, about_mean, about_first))
+        sums = (each.square().sum(0) for each in (residual, about_mean, about_first))
         return explained(*sums).mean().item()
 
     def train_on_target(
@@ -102,12 +102,12 @@ class Task:
         x, y = self.target
         if class_balance and self.n_classes:
             y = balanced(y, self.n_classes)
-        own = [restart] if restart else []  # the first from the start of all other trainings
+        own = [restart] if restart else []  # the first has the same start as all other trainings
         training = Training(self.start(*own), self.loss, schedule, derive_seed(self.seed, "target", *own))
         return self._run(f"target-{restart}", training, (x, y), schedule)
 
     def _run(self, name: str, training: Training, samples: Samples, schedule: Schedule) -> nn.Module:
-        """The model, trained with progress and in evaluation mode; a killed training goes on where it was."""
+        """Train and return the model, in evaluation mode; logs progress, and a killed training goes on where it was."""
         x, y = samples
         checkpoint = self.checkpoint(name, schedule, digest(y))
         if state := checkpoint.load():
@@ -122,7 +122,7 @@ class Task:
         return training.run(samples, before_step=before_step).eval()
 
     def checkpoint(self, name: str, *settings: Any) -> Checkpoint:
-        """Where a computation with this task stands: of these data and settings, this device and version of torch."""
+        """The checkpoint of a computation; its key includes data, settings, device and version of torch."""
         if not self.work:
             return Checkpoint(None, "")
         start = self.start()
@@ -135,7 +135,7 @@ class Task:
         yield np.arange(self.n), self.source[0].flatten(1).cpu().numpy()
 
     def reconstruct(self, rows: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The samples (k, features) as an autoencoder of the target makes them."""
+        """The samples (k, features) as an autoencoder of the target reconstructs them."""
         samples = torch.from_numpy(x).to(self.device)
         if not self.n_classes:
             samples = samples.reshape(-1, *self.source[0].shape[1:])
@@ -157,7 +157,7 @@ def _within(y, n_classes):
 
 
 def balanced(y: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """Weights (n, classes) under which every class counts as much in a mean of cross entropies; their mean is one."""
+    """Weights (n, classes) that give every class the same share in a mean of cross entropies; they are 1 on average."""
     n = torch.bincount(y, minlength=n_classes)
     return F.one_hot(y, n_classes) * (len(y) / (n_classes * n[y]))[:, None]
 

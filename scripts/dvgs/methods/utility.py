@@ -1,4 +1,4 @@
-"""How good models are that were trained on coalitions of the source: leave-one-out and Data Shapley need it."""
+"""The score of models trained on coalitions of the source, for leave-one-out and Data Shapley."""
 
 import time
 
@@ -11,17 +11,17 @@ from dvgs.seeds import derive_seed
 from dvgs.training.schedule import Schedule
 from dvgs.training.stacked import fit_together, group_size, predict_together
 
-TRIED_ROWS = 512  # by which a training is timed
-TRIED_STEPS = {"cpu": 3, "cuda": 40}  # the same; on a GPU most of them are captured
-MOST_PREDICTED = 1 << 26  # numbers predicted for the target by the coalitions that are trained together: 256 MiB
+TRIED_ROWS = 512  # batch of the short training that is timed
+TRIED_STEPS = {"cpu": 3, "cuda": 40}  # steps of that training; on a GPU most of them are captured
+MOST_PREDICTED = 1 << 26  # numbers that coalitions trained together predict for the target: 256 MiB
 
 
 def utilities(task: Task, coalitions: list, schedule: Schedule) -> list[float]:
     """The score on the target after training on each coalition alone, a list of floats.
 
-    coalitions: lists of positions in the source, trained together; none is empty, and all have equally many, or a
-    batch and more. schedule: in steps. All trainings start from the same weights and have the same seed, so that a
-    utility is a function of the coalition and its order, by which masks of dropout and batches fall to its samples.
+    coalitions: lists of positions in the source, trained together; none is empty, and all have equally many, or all
+    have at least a batch. schedule: in steps. All trainings start from the same weights and have the same seed. So a
+    utility depends only on the coalition and its order, which decides the batches and masks of dropout of its samples.
     """
     x, y = task.target
     seeds = [derive_seed(task.seed, "coalition")] * len(coalitions)
@@ -37,9 +37,9 @@ def at_once(task: Task, batch_size: int) -> int:
 
 
 def check_hours(task: Task, method: str, n_trainings: int, schedule: Schedule, together: int = 1) -> None:
-    """Log how long so many trainings take, so many together, and refuse what takes more than task.most_hours.
+    """Log how long n_trainings take, with `together` at a time; raise InputError if that is more than task.most_hours.
 
-    Raises InputError. To be called with what a valuation that was killed has left to do, before it goes on.
+    A valuation that was killed and goes on counts only the trainings that are left.
     """
     x, _ = task.source
     steps, length = schedule.n_steps(len(x)), min(schedule.batch_size, len(x))
