@@ -1,11 +1,11 @@
 """Are compounds that share a label more similar than compounds that share none?
 
-Pairs are not independent, because a compound is in many of them, so whole compounds are resampled: a pair counts as
-often as its two compounds were drawn, n_i n_j times. Two copies of one compound are not a pair: the vertex bootstrap of
-Snijders and Borgatti (1999, Connections 22(2):161) fills such copies in, we leave them out. Intervals thus say what
-other compounds would have given, for the same labels. They are somewhat too wide, because each draw also has another
-number of compounds of every label. For p values the compounds exchange their labels, all labels of a compound together,
-so that the numbers of compounds of every label and of pairs stay as they are.
+Pairs are not independent, because a compound is in many of them. So whole compounds are resampled: a pair of compounds
+that were drawn n_i and n_j times counts n_i n_j times. Two copies of one compound are not a pair: the vertex bootstrap
+of Snijders and Borgatti (1999, Connections 22(2):161) fills them in, here they are left out. Intervals show the spread
+over other compounds with the same labels. They are somewhat too wide, because the number of compounds of every label
+also changes from draw to draw. For p values, compounds exchange their labels, all labels of a compound together. Then
+the numbers of pairs and of compounds of every label do not change.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import pandas as pd
 
 from dvgs.statistics import percentile_interval, share_below
 
-TOLERANCE = 1e-12  # of sums of the same numbers in another order
+TOLERANCE = 1e-12  # sums of the same numbers in another order differ by less
 
 
 def share_label(compounds: Sequence[str], pairs: pd.DataFrame) -> np.ndarray:
@@ -37,8 +37,8 @@ def share_label(compounds: Sequence[str], pairs: pd.DataFrame) -> np.ndarray:
 def cosine_of_pairs(embedding: np.ndarray) -> np.ndarray:
     """Cosine similarity of all rows of an embedding (n, d), (n, n) float64.
 
-    Every dimension is first centred and scaled over the n rows, as published: otherwise what all rows have in common
-    would make every pair similar. A row of length 0 has cosine 0 with all others.
+    Every dimension is first centred and scaled over the n rows, as published: otherwise every pair would be similar,
+    because of what all rows have in common. A row of length 0 has cosine 0 with all others.
     """
     z = np.asarray(embedding, np.float64)
     z = z - z.mean(axis=0)
@@ -79,7 +79,7 @@ def contrast(
     placed[others] = 1 - share_below(similarity[others], similarity[shares])
 
     def mean(values, where):
-        total, n = (((counts @ np.where(where, part, 0)) * counts).sum(axis=1) for part in (values, 1.0))
+        total, n = (((counts @ np.where(where, each, 0)) * counts).sum(axis=1) for each in (values, 1.0))
         with np.errstate(invalid="ignore"):
             return total / n
 

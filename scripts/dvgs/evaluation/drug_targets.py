@@ -1,11 +1,11 @@
-"""Does dropping profiles of low value make compounds that share a drug target more alike?
+"""Are compounds that share a drug target more similar after profiles of low value are dropped?
 
-A network learns to predict profiles from perturbagen, cell line, time and dose; what it learned of a perturbagen is its
-embedding. Embeddings of compounds that share a drug target are compared with those of compounds that share none, after
-training on what each method keeps. That is the question of arXiv 2405.08217, whose code took compounds and targets by
-the row numbers of different tables; here they are joined by id. All trainings take equally many steps, and those of a
-replicate start from the same weights. Compared are the same compounds everywhere: those of which every training saw
-enough profiles, and which share a drug target with another of them.
+A network learns to predict profiles from perturbagen, cell line, time and dose. It learns an embedding of every
+perturbagen. Embeddings of compounds that share a drug target are compared with those of compounds that share none,
+after training on the profiles that each method keeps. The question is that of arXiv 2405.08217. The code of that paper
+matched compounds and targets by row numbers of different tables; here they are joined by id. All trainings take equally
+many steps, and those of a replicate start from the same weights. The same compounds are compared everywhere: every
+training saw enough profiles of them, and each shares a drug target with another one.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,7 @@ PAIR_COLUMNS += ["reason"]
 def read_drug_targets(path: Path | str) -> pd.DataFrame:
     """compoundinfo_beta.txt as a DataFrame of text `pert_id, target`, every pair once, sorted.
 
-    One row a compound and target, as in LINCS 2020; several targets in a row, with ; or | between, count one by one.
+    One row for each compound and target, as in LINCS 2020; a row may also have several targets, with ; or | between.
     Rows without one of the two are left out. Raises InputError if a column is missing.
     """
     table = read_table(path, "input.compoundinfo", ["pert_id", "target"])[["pert_id", "target"]]
@@ -69,12 +69,12 @@ def read_drug_targets(path: Path | str) -> pd.DataFrame:
 
 
 def encode_conditions(obs: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """What was done to each profile, as PerturbationModel takes it.
+    """The conditions of each profile, as input of PerturbationModel.
 
     obs: siginfo, indexed by profile id; without pert_dose_unit, doses are in µM. Returns a float32 DataFrame
     `perturbagen, cell, time, dose` of the profiles for which all four are known, and the sorted perturbagens:
-    perturbagen and cell are places among sorted ids, time and log10 dose have mean 0 and deviation 1. What is missing
-    for the others is logged.
+    perturbagen and cell are positions among sorted ids; time and log10 dose have mean 0 and standard deviation 1. The
+    log says what the other profiles lack.
     """
     obs = obs.reindex(columns=["pert_id", "cell_iname", "pert_time", "pert_dose", "pert_dose_unit"])
     time, dose = pd.to_numeric(obs["pert_time"], errors="coerce"), doses_in_micromolar(obs)
@@ -101,7 +101,7 @@ class DrugTargetSettings:
     """What is compared, and by which network.
 
     methods: names of columns of values. quantiles: shares of the profiles to drop, lowest values first; 0 is always
-    added. min_profiles: that every training must have of a compound. embedding, hidden: widths of the network.
+    added. min_profiles: of a compound, in every training. embedding, hidden: widths of the network.
     schedule: of one training on all profiles; all take as many steps. n_draws: bootstrap resamples and permutations.
     """
 
@@ -131,16 +131,16 @@ def compare_drug_targets(
     """Pairs of compounds that share a drug target against pairs that share none, by method, quantile and replicate.
 
     load(rows): the profiles of some rows of obs, (n, genes) float32 on the device to train on, as `fit` takes them.
-    obs: siginfo, indexed by profile id. values: DataFrame by profile id, in any order, a column a method ("random" is
-    drawn here, again in every replicate); profiles without a value by some method take no part. drug_targets: from
+    obs: siginfo, indexed by profile id. values: DataFrame by profile id, in any order, one column a method ("random" is
+    drawn here, again in every replicate); profiles without a value by some method are left out. drug_targets: from
     read_drug_targets.
 
-    Returns a DataFrame of PAIR_COLUMNS: means of cosine similarity and their difference, AUROC, and by how much the
-    difference exceeds that without dropping (`change`) and after dropping as many at random (`gain`; 0 for the same
-    training, NaN where random is no method); with 95 % intervals (see compound_pairs: other compounds, the same
-    drug targets). Rows of replicate "all" are means over replicates, in whose intervals replicates are resampled as
-    well. p is one-sided, for the difference. Where nothing can be compared, one row says so in `reason`.
-    Raises InputError if a profile has no row among the values, or an id has two.
+    Returns a DataFrame of PAIR_COLUMNS: means of cosine similarity and their difference; AUROC; `change`, the
+    difference minus that without dropping; `gain`, the difference minus that after dropping as many at random (0 for
+    the same training, NaN if random is not among the methods); with 95 % intervals (see compound_pairs: other
+    compounds, the same drug targets). Rows of replicate "all" are means over replicates; their intervals also resample
+    replicates. p is one-sided, for the difference. If nothing can be compared, there is one row, with the cause in
+    `reason`. Raises InputError if a profile has no row among the values, or an id has two.
     """
     methods = list(dict.fromkeys(settings.methods))
     conditions, perturbagens = encode_conditions(obs)
@@ -194,7 +194,7 @@ def _count_pairs(shares):
 
 
 def _train(masks, conditions, x, n_perturbagens, settings, seed):
-    """Yield (replicate, bytes of the mask) and the embeddings of all perturbagens, each different training once."""
+    """Yield ((replicate, bytes of the mask), embeddings of all perturbagens); equal trainings are done only once."""
     keys = list(dict.fromkeys((replicate, mask.tobytes()) for (*_, replicate), mask in masks.items()))
     given = torch.from_numpy(conditions.to_numpy()).to(x.device)
     shape = n_perturbagens, int(conditions["cell"].max()) + 1, x.shape[1], settings.embedding, settings.hidden
@@ -244,7 +244,7 @@ def _compared(perturbagen, perturbagens, masks, min_profiles, drug_targets):
 
 
 def _pick_replicates(replicates, n_draws, rng):
-    """Which replicates a mean takes, (1 + n_draws, replicates): each once in the first row, in the others as drawn."""
+    """Which replicates are averaged, (1 + n_draws, replicates): each once in the first row, random in the others."""
     return np.vstack([np.arange(replicates), rng.integers(replicates, size=(n_draws, replicates))])
 
 

@@ -1,4 +1,4 @@
-"""Filter curves: what happens to a model when the worst, or the best, profiles are dropped before training."""
+"""Filter curves: how good a model is after the worst, or the best, profiles were dropped before its training."""
 
 import hashlib
 from collections import defaultdict
@@ -25,7 +25,7 @@ STUDY_CURVE_COLUMNS = ["method", "drop", "quantile", "with_target", "n_train", "
 
 
 def keep_mask(value: np.ndarray, drop: str, quantile: float) -> np.ndarray:
-    """Which profiles stay: value >= quantile(q) when the low are dropped, <= quantile(1 - q) when the high are."""
+    """Which profiles stay: value >= quantile(q) if low values are dropped, <= quantile(1 - q) if high values are."""
     if drop == "low":
         return value >= np.quantile(value, quantile)
     return value <= np.quantile(value, 1 - quantile)
@@ -35,10 +35,10 @@ def keep_mask(value: np.ndarray, drop: str, quantile: float) -> np.ndarray:
 class CurveSettings:
     """How filter curves are traced.
 
-    quantiles: shares to drop. schedule: of one training, in epochs. budget: "equal_steps" gives every training as many
-    steps as all profiles would take, "fixed_epochs" whole epochs of what is left. The published curves train for fixed
-    epochs, so a model on 5 % of the profiles gets a twentieth of the steps, and part of what looks like worse data is a
-    shorter training.
+    quantiles: shares to drop. schedule: of one training, in epochs. budget: with "equal_steps" every training has as
+    many steps as one on all profiles; with "fixed_epochs" it goes over the remaining profiles for all epochs. The
+    published curves have fixed epochs: a model on 5 % of the profiles gets a twentieth of the steps, so it is worse not
+    only because of its data, but also because its training is shorter.
     """
 
     quantiles: list[float]
@@ -86,7 +86,7 @@ def trace_curve(
 
     sets: source, validation and test, (n, genes) each. methods: values of the source, one column a method, n rows, NaN
     where a method has none. model: dict `hidden, latent`. All trainings of a replicate start from the same weights and,
-    where they keep equally many, see their profiles in the same order; so methods differ only in what they keep.
+    if they keep equally many, see their profiles in the same order, so methods differ only in what they keep.
     Returns a DataFrame of CURVE_COLUMNS.
     """
     x, x_validation, x_test = sets
@@ -117,7 +117,7 @@ class Trainings:
         self._masks: dict[tuple[int, bytes], np.ndarray] = {}
 
     def add(self, steps: int, mask: np.ndarray) -> tuple[int, bytes]:
-        """Take in a training and return its key; nothing dropped is the same training for every method."""
+        """Add a training and return its key. Equal trainings have one key, e.g. all those that drop nothing."""
         key = steps, hashlib.sha256(mask.data).digest()
         self._masks[key] = mask
         return key
@@ -125,9 +125,9 @@ class Trainings:
     def run(
         self, make: Callable[[], nn.Module], loss: Loss, samples: Samples, schedule: Schedule, seed: int
     ) -> Iterator[tuple[tuple[int, bytes], nn.Module]]:
-        """Yield (key, model) of every training, several of them trained together where that is faster.
+        """Yield (key, model) of every training; several are trained together if that is faster.
 
-        make(): the model from which all start. schedule: its batches and learning rate; the steps are those of a key.
+        make(): the model from which all start. schedule: only its batches and learning rate count; a key has the steps.
         """
         progress = Progress("filter curves, models", len(self._masks))
         for group in self._of_one_length(
@@ -139,7 +139,7 @@ class Trainings:
             progress.advance(len(group))
 
     def _of_one_length(self, batch_size, size):
-        """Groups of at most `size` keys whose trainings have equal steps and batches of equal length."""
+        """Groups of at most `size` keys; trainings of a group have equal steps and equally long batches."""
         same = defaultdict(list)
         for key, mask in self._masks.items():
             same[key[0], min(mask.sum(), batch_size)].append(key)
@@ -147,13 +147,13 @@ class Trainings:
 
 
 def trace_study(task: Any, test: Samples, methods: pd.DataFrame, settings: CurveSettings) -> pd.DataFrame:
-    """The score on the test set after training on what is left of the source, one replicate.
+    """The score on the test set after training on what each method keeps of the source, one replicate.
 
-    task: a methods.task.Task. test: pair (x, y) as the task's target. methods: values, a column a method; samples
-    without a value count as middling. Every training is there without and with the target (`with_target`): who has a
-    clean target may train on it as well. The method "target" is the target alone, whatever the share. All trainings
-    start from the same weights and, where they keep equally many, see their samples in the same order, so methods
-    differ only in what they keep. Returns a DataFrame of STUDY_CURVE_COLUMNS.
+    task: a methods.task.Task. test: pair (x, y) as the task's target. methods: values, one column a method; samples
+    without a value get the median. Every training is done without and with the target (`with_target`), because users
+    who have a clean target may train on it too. The method "target" is the target alone, for every share. All trainings
+    start from the same weights and, if they keep equally many, see their samples in the same order, so methods differ
+    only in what they keep. Returns a DataFrame of STUDY_CURVE_COLUMNS.
     """
     values = {method: methods[method].fillna(methods[method].median()).to_numpy() for method in methods}
     trainings, rows = Trainings(), []

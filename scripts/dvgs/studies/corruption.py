@@ -1,4 +1,4 @@
-"""Faults put into clean data on purpose, so that it is known what a method should find."""
+"""Put known faults into clean data, to test whether a method finds them."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from dvgs.errors import InputError
 def corrupt_labels(
     y: np.ndarray, n_classes: int, rate: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give a share of the samples another class, each other one with the same chance.
+    """Give a share of the samples another class; all other classes are equally likely.
 
-    y: (n,) int, classes from 0. rate: share in [0, 1]; exactly int(rate n) samples get one. Returns the new y and
-    (n,) bool, which were changed. Raises InputError for an impossible rate and for what is no list of classes.
+    y: (n,) int, classes from 0. rate: share in [0, 1]; exactly int(rate n) samples change. Returns the new y and (n,)
+    bool, which samples changed. Raises InputError for an impossible rate and for labels that are not class numbers.
     """
     y = np.asarray(y)
     if not 0 <= rate <= 1:

@@ -1,4 +1,4 @@
-"""Corruption studies: faults are put into the source, and methods that do not know which are asked to find them."""
+"""Corruption studies: some samples of the source get faults, and methods that do not know which must find them."""
 
 import time
 from collections.abc import Mapping
@@ -36,17 +36,17 @@ def draw(
     task: str,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """One replicate of a study: who is source, target and test, scaled, and with its faults. A dict of arrays.
+    """Draw one replicate of a study: source, target and test set, scaled, with faults in the source. A dict of arrays.
 
-    train, test: pairs (x, y), y None without classes; the source is drawn from train, target and test set from test, or
-    from what is left of train if test is None. test_size: at most so many, None for all. corruption: dict `labels`, the
-    share of the source that gets another class, or `noise_sd`, the largest deviation of noise on its features. scaling:
-    "source" or "joint" (as published, which lets the test set be seen) scales every feature to [0, 1], "ranks" makes
-    it its rank in the source, from -1 to 1; None leaves x as it is. task: "classify"; "reconstruct", where a noisy x is
-    what should be made of it, as published; or "denoise", where that is the clean x.
+    train, test: pairs (x, y), y None without classes. The source is drawn from train; target and test set from test or,
+    if test is None, from the rest of train. test_size: most samples in the test set, None for all. corruption: dict
+    `labels`, the share of the source that gets another class, or `noise_sd`, the largest sd of noise on its features.
+    scaling: "source" or "joint" scales every feature to [0, 1], by the source or by all three sets (as published, but
+    then the scaling sees the test set); "ranks" replaces it by its rank in the source, from -1 to 1; None does not
+    change x. task: "classify"; "reconstruct", with the noisy x as y, as published; "denoise", with the clean x as y.
 
     Keys: source_x, source_y, target_x, target_y, test_x, test_y; corrupted (n,) bool, noise_sd (n,); and n_classes.
-    Raises InputError where there are too few samples, and for a class that the target lacks.
+    Raises InputError for too few samples, and if the target lacks a class.
     """
     parts = _split(train, test, source, target, test_size, rng)
     if scaling == "ranks":
@@ -86,7 +86,7 @@ def _split(train, test, source, target, test_size, rng):
 
 
 def _scale(parts, joint):
-    """Features to [0, 1]; beyond what was fitted on they are cut off, and constant ones are 0."""
+    """Scale features to [0, 1]; values outside the fitted range are clipped, and constant features are 0."""
     seen = np.concatenate([x for x, _ in parts.values()]) if joint else parts["source"][0]
     low, high = seen.min(axis=0), seen.max(axis=0)
     width = np.where(high > low, high - low, np.inf)
@@ -94,7 +94,7 @@ def _scale(parts, joint):
 
 
 def _to_ranks(parts):
-    """Features to ranks in the source, from -1 to 1, 0 on average: the share with less minus that with more."""
+    """Replace features by ranks in the source, from -1 to 1, 0 on average: share of lower minus share of higher."""
     seen = parts["source"][0].reshape(len(parts["source"][0]), -1)
 
     def ranks(x):
@@ -131,7 +131,7 @@ def make_task(
             return make_classifier(shape[0], hidden, n_classes, start, dropout=DROPOUT, norm=norm)
         if len(shape) == 3:
             return make_conv_autoencoder(start)
-        assert latent is not None  # as an autoencoder of vectors has one
+        assert latent is not None  # an autoencoder of vectors needs it
         return make_autoencoder(shape[0], hidden, latent, start)
 
     source, target = ((tensors[f"{who}_x"], tensors[f"{who}_y"]) for who in ("source", "target"))
@@ -141,7 +141,7 @@ def make_task(
 def value_task(task: Task, method: str, settings: dict[str, Any] | None) -> tuple[pd.DataFrame, float]:
     """Values of one method, a DataFrame `value, se`, and the seconds of the valuation alone.
 
-    method: a name in the registry, or a variant, "_" and a word behind it: that method with other settings.
+    method: a name in the registry, or a variant of it with other settings, named with "_" and another word.
     """
     row = row_of(method)
     assert row is not None, method

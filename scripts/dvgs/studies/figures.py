@@ -1,4 +1,4 @@
-"""The pictures of what settings, size and time do to DVGS."""
+"""Pictures of the studies: AUROC by settings, size and time, and curves of filtering."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ BANDS = ("dvgs", "random")
 
 @styled
 def grid_figure(table: pd.DataFrame, effects: pd.DataFrame, title: str) -> Figure:
-    """AUROC by the level of every factor for each similarity, means with intervals; the first panel has all settings.
+    """AUROC by the level of every factor for each similarity, means with intervals; the first panel shows all settings.
 
     table: of sensitivity.find_by_grid; effects: of sensitivity.effects.
     """
@@ -35,9 +35,9 @@ def grid_figure(table: pd.DataFrame, effects: pd.DataFrame, title: str) -> Figur
     first.set_xticks(range(1, 1 + len(SIMILARITIES)), SIMILARITIES)
     first.set_title("similarity, all settings")
     single = effects[effects["among"].isin(SIMILARITIES)]
-    for panel, (factor, part) in zip(panels, single.groupby("factor", sort=False), strict=True):
-        part = part.sort_values("level", key=lambda level: pd.to_numeric(level, errors="coerce"), kind="stable")
-        for k, (similarity, line) in enumerate(part.groupby("among", sort=False)):
+    for panel, (factor, own) in zip(panels, single.groupby("factor", sort=False), strict=True):
+        own = own.sort_values("level", key=lambda level: pd.to_numeric(level, errors="coerce"), kind="stable")
+        for k, (similarity, line) in enumerate(own.groupby("among", sort=False)):
             x = np.arange(len(line)) + 0.06 * (k - 1.5)
             colour = SIMILARITY_COLOURS[similarity]
             panel.vlines(x, line["low"], line["high"], color=colour, linewidth=1.6)
@@ -96,7 +96,7 @@ def scalability_figure(table: pd.DataFrame, quality: pd.DataFrame, title: str) -
 
 @styled
 def run_time_figure(table: pd.DataFrame) -> Figure:
-    """AUROC against seconds of valuation, both logarithmic, a panel a study; marks with intervals over replicates.
+    """AUROC against seconds of valuation, both logarithmic, one panel a study; intervals are over replicates.
 
     table: of summaries.compare.
     """
@@ -128,10 +128,10 @@ def run_time_figure(table: pd.DataFrame) -> Figure:
 
 @styled
 def study_figure(bands: pd.DataFrame, title: str) -> Figure:
-    """Score against the share dropped, each panel with its own scale: models of the source, and of source and target.
+    """Score against the dropped share, each panel with its own scale: models of the source, and of source and target.
 
-    bands: DataFrame `method, with_target, drop, quantile, mean, low, high`, over replicates; those of DVGS and of
-    random dropping are drawn, because those of all methods would hide one another.
+    bands: DataFrame `method, with_target, drop, quantile, mean, low, high`, over replicates. Bands are drawn only for
+    DVGS and random dropping, because those of all methods would hide one another.
     """
     figure = Figure(figsize=(WIDE, 7.2), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)

@@ -1,4 +1,4 @@
-"""How the time of DVGS grows with the source and falls with `every`, and what that does to its values."""
+"""How the time of DVGS grows with the source and falls with `every`, and how its values change."""
 
 import time
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from dvgs.studies.summaries import over_replicates
 def measure(make_task: Callable, sizes: list[int], every: list[int], training: dict[str, Any]) -> pd.DataFrame:
     """Seconds and AUROC: DataFrame `source, every, seconds, auroc`.
 
-    make_task(size): a Task with so many samples in the source, and (size,) bool, which are corrupted. training:
-    settings of value_by_similarities. A first, short valuation, which warms up, is not in the table.
+    make_task(size): a Task with `size` samples in the source, and (size,) bool, which are corrupted. training: settings
+    of value_by_similarities. A short valuation comes first, to warm up; it is not in the table.
     """
     task, _ = make_task(min(sizes))
     value_by_similarities(task, True, **training | {"epochs": 3})
@@ -33,12 +33,12 @@ def measure(make_task: Callable, sizes: list[int], every: list[int], training: d
 
 
 def slopes(table: pd.DataFrame) -> pd.DataFrame:
-    """By `every`: DataFrame `every, slope, slope_large, seconds, speedup`, by medians over replicates,
-    for whatever else the machine does disturbs some.
+    """How time grows, by `every`: DataFrame `every, slope, slope_large, seconds, speedup`.
 
-    table: that of `measure` with a column `replicate`. slope: that of log seconds against log source, by least squares;
-    slope_large: between the two largest sources, where training on the target, which is always the same, counts least;
-    seconds: those of the largest; speedup: by how much these are fewer than with the first `every`.
+    All are from medians over replicates, because other work of the machine disturbs some. table: from `measure`, with a
+    column `replicate`. slope: of log seconds against log source, by least squares. slope_large: the same between the
+    two largest sources, where the training on the target, which always takes the same time, matters least. seconds: of
+    the largest source. speedup: seconds with the first `every` / seconds.
     """
     seconds = table.groupby(["every", "source"], sort=False)["seconds"].median().unstack()
     x, y = np.log(seconds.columns.to_numpy(float)), np.log(seconds)
@@ -50,10 +50,10 @@ def slopes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def quality(table: pd.DataFrame) -> pd.DataFrame:
-    """AUROC by `every`: mean, deviation and 95 % interval, over replicates of their means over the sources.
+    """AUROC by `every`: each replicate is averaged over its sources; mean, sd and 95 % interval are over replicates.
 
-    The rows of `every, measure, n, mean, sd, low, high` are for `auroc` and for `difference`, from that of the first
-    `every` in the same replicate.
+    DataFrame `every, measure, n, mean, sd, low, high`; measure is `auroc`, or `difference`: the AUROC minus that of the
+    first `every` in the same replicate.
     """
     means = table.groupby(["every", "replicate"], sort=False)["auroc"].mean().unstack()
     long = pd.DataFrame({"auroc": means.stack(), "difference": (means - means.iloc[0]).stack()}).reset_index()

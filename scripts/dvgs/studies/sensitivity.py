@@ -1,9 +1,9 @@
 """How much DVGS depends on its settings: every setting of a grid finds flipped labels once (arXiv 2405.08217).
 
-The published grid has 2,304 settings on ADULT: the factors below and the four similarities, which one training gives
-together, so that it takes 576 trainings. All its values are published, those that the text leaves out in the
-authors' notebook: dropout 0, .25, .5, .75; target batch 100, 200, 400; learning rate 1e-2, 1e-3, 1e-4; 1 or 2 hidden
-layers of 100; Mish or ReLU; 100 epochs of one start. Ours alone: features scaled by what the source alone shows.
+The published grid has 2,304 settings on ADULT: the factors below and the four similarities. One training gives all four
+similarities, so there are 576 trainings. All levels are published, some of them only in the authors' notebook: dropout
+0, .25, .5, .75; target batch 100, 200, 400; learning rate 1e-2, 1e-3, 1e-4; 1 or 2 hidden layers of 100; Mish or ReLU;
+100 epochs of one start. One thing differs here: features are scaled by the source alone.
 """
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ def find_by_grid(
     """AUROC of finding the corrupted: DataFrame of FACTORS, `similarity` and `auroc`, four rows a training.
 
     task: a Task of vectors and classes. corrupted: (n,) bool. chosen: trainings. width: of the hidden layers. Each
-    training starts from weights of its own, which depend on nothing else that is chosen.
+    training starts from its own weights, which do not depend on the other chosen trainings.
     """
     rows, progress = [], Progress("grid, trainings", len(chosen))
     for setting in chosen:
@@ -60,12 +60,12 @@ def _maker(task, setting, width):
 
 
 def effects(table: pd.DataFrame, grid: dict[str, Any], n_bootstrap: int, rng: np.random.Generator) -> pd.DataFrame:
-    """What each factor does: among all settings, those of each similarity, and the cosine at the first learning rate.
+    """Effect of each factor among all settings, those of each similarity, and the cosine at the first learning rate.
 
     table: that of find_by_grid for a whole grid. Returns a DataFrame `among, factor, level, n, mean, low, high, lowest,
     highest, difference, difference_low, difference_high`: mean and extremes of the AUROC at a level, and its mean
-    difference from the first level of the factor at otherwise equal settings. Intervals are 95 % by a bootstrap over
-    those otherwise equal settings, of which the four similarities of one training count as one.
+    difference from the first level of the factor at otherwise equal settings. Intervals are 95 %, by a bootstrap over
+    those otherwise equal settings; the four similarities of one training are drawn together.
     """
     levels = {factor: grid[factor] for factor in FACTORS} | {"similarity": SIMILARITIES}
     rows = []
@@ -99,7 +99,7 @@ def effects(table: pd.DataFrame, grid: dict[str, Any], n_bootstrap: int, rng: np
 
 
 def summary(table: pd.DataFrame, grid: dict[str, Any]) -> pd.DataFrame:
-    """How far it matters what one chooses, among the same settings as in `effects`.
+    """How much the choice of settings matters, among the same settings as in `effects`.
 
     Returns a DataFrame `among, n, highest, median, mean, lowest, within_10, within_25, first`: the shares of settings
     whose AUROC is at most 10 and 25 % below the best of the whole grid, and the setting of all first levels.
@@ -117,7 +117,7 @@ def summary(table: pd.DataFrame, grid: dict[str, Any]) -> pd.DataFrame:
 
 
 def _parts(table, grid):
-    """Names of parts of a grid, the factors that have one level in it, and its rows."""
+    """Subsets of a grid: the name, the factors that have only one level there, and the rows."""
     yield "all", (), table
     for similarity in SIMILARITIES:
         yield similarity, ("similarity",), table[table["similarity"] == similarity]

@@ -1,4 +1,4 @@
-"""What the replicates of a study say together: how well each method found the corrupted, and with which spread."""
+"""Summaries over the replicates of a study: how well each method found the corrupted samples, with intervals."""
 
 from collections.abc import Sequence
 
@@ -29,10 +29,10 @@ def areas(curves: pd.DataFrame) -> pd.DataFrame:
 def compare_with_dvgs(table: pd.DataFrame, columns: Sequence[str], by: Sequence[str] = ()) -> pd.DataFrame:
     """How much better DVGS, and each of its variants, did than every other method in the same replicates.
 
-    table: DataFrame `method, replicate`, `by` and `columns`. Returns the table of over_replicates, by `dvgs`, the
-    variant, `method` and `by`, for the differences, DVGS less the other. With noise a good value has a strongly
-    negative correlation, so there it is the other less DVGS. `better` and `worse`: whether the interval lies above or
-    below zero.
+    table: DataFrame `method, replicate`, `by` and `columns`. Returns the table of over_replicates, by `dvgs` (the
+    variant), `method` and `by`, of differences: DVGS minus the other. Good values have a strongly negative correlation
+    with noise, so there it is the other minus DVGS. `better` and `worse`: whether the interval lies above or below
+    zero.
     """
     own = table[table["method"].str.split("_").str[0] == "dvgs"].rename(columns={"method": "dvgs"})
     both = own.merge(table, on=[*by, "replicate"], suffixes=("_dvgs", ""))
@@ -64,9 +64,9 @@ def compare(detection: pd.DataFrame, seconds: pd.DataFrame) -> pd.DataFrame:
     """Methods over their n replicates: AUROC, seconds, and the ratio of seconds to those of DVGS.
 
     DataFrame `study, method, n, auroc, auroc_low, auroc_high, n_seconds, seconds, ratio, ratio_low, ratio_high`.
-    detection, seconds: the tables of the studies, with a column `study`. Seconds are geometric means, as are ratios
-    of them to those of DVGS in the same replicate, both over the n_seconds replicates of which they are known;
-    intervals are 95 % by a t distribution.
+    detection, seconds: the tables of the studies, with a column `study`. Seconds are geometric means; so are
+    ratios, of seconds to those of DVGS in the same replicate. Both are over the n_seconds replicates whose seconds are
+    known. Intervals are 95 % by a t distribution.
     """
     keys = ["study", "method", "replicate"]
     table = detection[[*keys, "auroc"]].merge(seconds[[*keys, "seconds"]], "left", keys, validate="one_to_one")

@@ -1,7 +1,7 @@
 """ADULT: does a person in the US census of 1994 earn more than 50,000 dollars? (Becker and Kohavi, UCI, CC BY 4.0.)
 
-Preprocessing as published: 6 numbers, and 8 categories one-hot with `?` as one of their values, 108 features in the
-official files; they are counted over training and test part together.
+Preprocessing as published: 6 numbers, and 8 one-hot categories with `?` as one of their values. The official files give
+108 features; categories are collected from training and test set together.
 """
 
 from pathlib import Path
@@ -42,7 +42,7 @@ def read(folder: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray,
 
 
 def _read_rows(path, n_head):
-    """The rows of a file; the test file begins with a line that is none, and its labels end with a dot."""
+    """The rows of a file. The first line of the test file is not a row, and its labels end with a dot."""
     lines = path.read_text(encoding="latin-1").splitlines()
     rows = []
     for number, line in enumerate(lines[n_head:], n_head + 1):
@@ -56,7 +56,7 @@ def _read_rows(path, n_head):
         if fields[-1] is None:
             raise InputError(path, f"line {number}", "neither <=50K nor >50K at its end", "get the file again")
         rows.append(fields)
-    if len(rows) != ROWS[path.name]:  # cut at the end of a line it would look whole
+    if len(rows) != ROWS[path.name]:  # a file that is cut at the end of a line looks complete
         raise InputError(path, "rows", f"{len(rows)} instead of {ROWS[path.name]}, the file may be cut", "get it again")
     table = pd.DataFrame(rows, columns=FIELDS)
     for column in NUMBERS:

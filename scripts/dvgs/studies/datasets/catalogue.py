@@ -26,7 +26,7 @@ def read_public_data(name: str, folder: Path) -> PublicData:
     """Read "adult", "blog" or "cifar10" from a folder that holds its official files.
 
     Nothing is scaled yet, but pixels are in [-1, 1]. Raises InputError for files that are missing, cut or something
-    else; of those that can be read and are not the official ones it is logged.
+    else. If a file can be read but is not the official one, the log says so.
     """
     check_files(name, folder)
     for file, official in FILES[name].items():

@@ -1,7 +1,8 @@
 """CIFAR10: 32 x 32 colour photographs of ten kinds of things (Krizhevsky 2009).
 
-Read from the official binary archive: records of one byte of class and 3,072 bytes of pixels, channel by channel. The
-Python version of the archive is pickled, so it is not for us. Pixels are scaled to [-1, 1], as published.
+It is read from the official binary archive: records of one byte of class and 3,072 bytes of pixels, channel by channel.
+The Python version of the archive is not used, because unpickling is not safe. Pixels are scaled to [-1, 1], as
+published.
 """
 
 import tarfile
@@ -36,9 +37,9 @@ def read(folder: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray,
                 kind = name[: len("data_batch")]
                 if member.isfile() and name.endswith(".bin") and kind in batches:
                     content = archive.extractfile(member)
-                    assert content is not None  # as it is a file
+                    assert content is not None  # because it is a file
                     batches[kind].append((name, _read_records(path, name, content.read())))
-            while archive.fileobj.read(1 << 20):  # to the end, where the checksum of the whole is
+            while archive.fileobj.read(1 << 20):  # to the end, where the checksum is
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(path, "cifar10", f"not a whole tar.gz archive ({error})", "get it again") from None

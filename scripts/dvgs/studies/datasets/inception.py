@@ -1,4 +1,4 @@
-"""Images as the 2,048 numbers before the last layer of Inception-v3, where torchvision and its weights are at hand."""
+"""Images as the 2,048 numbers before the last layer of Inception-v3, if torchvision and its weights are there."""
 
 import pickle
 from pathlib import Path
@@ -15,13 +15,13 @@ IMAGE_CHUNK = 64
 
 
 def find_inception() -> nn.Module | None:
-    """The model without its last layer, in evaluation mode, or None, and the log says why.
+    """The model without its last layer, in evaluation mode. If it is None, the log says why.
 
-    Raises InputError for a file of weights that are not its own.
+    Raises InputError for a file that does not hold its weights.
     """
     try:
         from torchvision.models import inception_v3
-    except (ImportError, RuntimeError) as error:  # the latter where it was built for another torch
+    except (ImportError, RuntimeError) as error:  # RuntimeError if it was built for another torch
         logger.info("pixels and a convolutional classifier, because torchvision cannot be imported: %s", error)
         return None
     path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
