@@ -36,7 +36,7 @@ def main(input, output, target, similarity, cutoff, training, model, device, see
 
 
 def write_cleaned(signatures, rows, obs, latent, output):
-    """The profiles that stay, as they were read: GCTX, and .h5ad with their latent space."""
+    """Write the unscaled profiles that stay: GCTX, and .h5ad with their latent space."""
     as_read, var = Profiles(signatures), read_var(signatures)
     write_gctx(output.gctx, (block for _, block in as_read.blocks(rows)), obs.index, var.index, obs, var)
     write_h5ad(output.latent, (block for _, block in as_read.blocks(rows)), obs, var, obsm={"X_latent": latent})

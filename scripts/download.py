@@ -1,4 +1,4 @@
-"""Download a file of the release, or the rest of it."""
+"""Download a file of the release; a download that was interrupted goes on."""
 
 from dvgs.io.transfer import download
 from dvgs.workflow.job import job

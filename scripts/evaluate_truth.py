@@ -1,4 +1,4 @@
-"""Compare values with the planted truth; the only rule that reads it."""
+"""Compare values with the planted truth; no other rule reads it."""
 
 import pandas as pd
 

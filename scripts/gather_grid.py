@@ -1,4 +1,4 @@
-"""Join the shards of a grid of settings; say what each factor does."""
+"""Join the shards of a grid of settings, and compute the effect of each factor."""
 
 import pandas as pd
 

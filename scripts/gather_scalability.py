@@ -1,4 +1,4 @@
-"""Join the replicates of what the source and `every` do to the time of DVGS."""
+"""Join the replicates of how the time of DVGS depends on the source and `every`."""
 
 import pandas as pd
 
@@ -17,8 +17,8 @@ def main(input, output, study):
     write_csv(output.slopes, times.round(4))
     write_csv(output.quality, found.round(4))
     write_svg(output.picture, scalability_figure(table, found, study))
-    for part in (times, found):
-        for line in part.round(3).to_string(index=False).splitlines():
+    for result in (times, found):
+        for line in result.round(3).to_string(index=False).splitlines():
             logger.info(line)
 
 

@@ -1,4 +1,4 @@
-"""Join the shards: one row per profile, in the order of the compendium, and how sure their ranking is."""
+"""Join the shards: one row per profile, in the order of the compendium, and a table of how sure the ranking is."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Read the profiles and what describes them; write the selected ones and the ledger of the others."""
+"""Read the profiles and their tables; write the selected profiles, and the ledger of the others."""
 
 from dvgs.compendium.ingestion import ingest
 from dvgs.compendium.ledger import read_n_input

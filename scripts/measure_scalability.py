@@ -16,7 +16,7 @@ def main(input, output, wildcards, study, seed, device):
     device = pick_device(device)
 
     def make(size):
-        """Each size has a split, faults and start of its own: along one trajectory all sizes would err alike."""
+        """Each size has its own split, faults and start: along one trajectory all sizes would have the same errors."""
         own = seed, wildcards.study, f"{wildcards.replicate}-{size}"
         drawn = draw(data.train, data.test, source=size, **options, rng=generator_of(*own))
         task = make_task(drawn, hidden=study["hidden"], norm=study["norm"], seed=seed_of(*own), device=device)

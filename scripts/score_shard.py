@@ -22,7 +22,7 @@ from dvgs.workflow.job import job
 
 def main(input, output, shard, n_shards, precision, device):
     split = pd.read_parquet(input.split)
-    work = Path(output.values).with_name(f".{shard}.work")  # a job that was killed finds its finished blocks there
+    work = Path(output.values).with_name(f".{shard}.work")  # after a kill the job finds its finished blocks there
     found = []
     profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
     for draw, path in (("first", input.first), ("second", input.second)):

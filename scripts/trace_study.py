@@ -19,7 +19,7 @@ def main(input, output, wildcards, methods, model, curves, seed, device):
     test = [torch.from_numpy(drawn[name]).to(device) for name in ("test_x", "test_y")]
     columns = [pd.read_parquet(path)["value"] for path in input.values]
     values = pd.DataFrame(dict(zip(methods, columns, strict=True)))
-    values["random"] = random.value(task)  # the control, whatever else was asked for
+    values["random"] = random.value(task)  # the control is always there
     curve = trace_study(task, test, values, CurveSettings.from_config(**curves))
     write_csv(output.curves, curve.assign(replicate=int(wildcards.replicate)))
 

@@ -17,7 +17,7 @@ def main(input, output, target, model, trajectory, device, seed):
     split, device = pd.read_parquet(input.split), pick_device(device)
     profiles = Profiles(input.signatures, pd.read_parquet(input.scaling))
     pilot = profiles.tensor(calibration_rows(split), device)
-    # Snakemake removes the outputs of a job that was killed, so they get their names when both are there.
+    # Snakemake removes the outputs of a killed job, so both files get their names only when both are finished.
     paths = {draw: Path(path).with_name(f".{draw}.h5") for draw, path in output.items()}
     for draw, path in paths.items():
         x = profiles.tensor(target_rows(split, draw), device)

@@ -1,4 +1,4 @@
-"""Value the source of one replicate of a study by one method; say how long that took, and nothing else."""
+"""Value the source of one replicate of a study by one method, and write how long the valuation alone took."""
 
 import shutil
 from pathlib import Path
@@ -29,9 +29,9 @@ def main(input, output, wildcards, model, settings, most_hours, seed, device):
     table, seconds = value_task(task, wildcards.method, settings)
     logger.info("%s: %.2f s for %d values", wildcards.method, seconds, len(table))
     if goes_on:
-        logger.info("what it took before it was killed is not known, so neither are its seconds")
+        logger.info("its seconds are not known, because it was killed before and went on")
         seconds = np.nan
-    # Seconds differ from run to run, so they stand apart from what does not.
+    # Seconds differ from run to run, values do not; so they are in different files.
     write_csv(output.seconds, pd.DataFrame({"seconds": [seconds]}))
     write_parquet(output.values, table.assign(corrupted=drawn["corrupted"], noise_sd=drawn["noise_sd"]))
     shutil.rmtree(work)

@@ -1,4 +1,4 @@
-"""Write the page that a biologist decides from, and its summary for the terminal."""
+"""Write the page on which a biologist bases decisions, and its summary for the terminal."""
 
 from dvgs.compendium.ledger import check_cleaned, read_ledger, read_n_input
 from dvgs.io.files import written_whole

@@ -1,6 +1,6 @@
-"""Speed and memory as ratios taken in one run: ours against the obvious way, and against the physical floor.
+"""Speed and memory as ratios within one run: our code against the obvious way, and against the least possible time.
 
-Every line compares things that were timed in turn, so that a slow moment of the machine hits both.
+The functions that a line compares are timed in turn, so that a slow moment of the machine affects all of them.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_tra
 from dvgs.valuation.values import Shard
 
 REPEATS = 7
-FEW = 16  # trainings one by one, where more would take minutes; their seconds are multiplied
+FEW = 16  # trainings one by one, because more would take minutes; their seconds are multiplied
 
 
 def squared_error(prediction, y):
@@ -57,7 +57,7 @@ def cross_entropy(prediction, y):
 
 
 def normal(n, *shape, device):
-    """Of samples sixteen times as many on a GPU, which a few keep waiting."""
+    """n random samples, on a GPU sixteen times as many, because a few do not fill it."""
     return torch.randn(n if device.type == "cpu" else 16 * n, *shape, device=device)
 
 
@@ -89,7 +89,7 @@ def target_gradient(model, loss, x, y):
 
 def ours(model, loss, x, y, gradient, chunk=None):
     engine = GradientSimilarity(model, loss)
-    engine(x[:9], y[:9], gradient)  # finds out what the layers allow
+    engine(x[:9], y[:9], gradient)  # tests which rules the layers allow
     as_scored = 1 << (CHUNK_BYTES[x.device.type] // engine.width).bit_length() - 1
     chunk = chunk or min(largest_chunk(10**6), as_scored)
     similarities = Captured(engine) if x.is_cuda else engine
@@ -98,8 +98,8 @@ def ours(model, loss, x, y, gradient, chunk=None):
         squared = engine.squared_norm(gradient)
         for start in range(0, len(x), chunk):
             rows = slice(start, start + chunk)
-            part = x[rows]
-            similarities(part, part if y is x else y[rows], gradient, squared)
+            own = x[rows]
+            similarities(own, own if y is x else y[rows], gradient, squared)
 
     return run
 
@@ -115,7 +115,7 @@ def as_published(model):
 
 
 def by_vmap(model, loss, x, y, gradient, chunk):
-    """Per-sample gradients formed, compared and forgotten."""
+    """Per-sample gradients are formed, compared and deleted."""
     model = as_published(model)
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     targets = [g.flatten() for g in gradient]
@@ -138,7 +138,7 @@ def by_vmap(model, loss, x, y, gradient, chunk):
 
 
 def published_way(model, loss, x, y, gradient, chunk):
-    """What the code published with the paper does: vmap, all gradients joined, torch's own CosineSimilarity."""
+    """The way of the code published with the paper: vmap, all gradients joined, torch's own CosineSimilarity."""
     model = as_published(model)
     parameters = dict(model.named_parameters())
     target, similarity = torch.cat([g.flatten() for g in gradient]), nn.CosineSimilarity(dim=1)
@@ -157,7 +157,7 @@ def published_way(model, loss, x, y, gradient, chunk):
 
 
 def products_alone(model, x, gradient, chunk):
-    """The matrix products that no way around exists for: forward, backward but to the input, and with the target."""
+    """The matrix products that cannot be avoided: forward, backward except to the input, and with the target."""
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     weights, targets = [layer.weight.detach() for layer in layers], gradient[::2]
     a = [torch.randn(chunk, layer.in_features, device=x.device) for layer in layers]
@@ -200,10 +200,10 @@ def line(what, figure, wanted=None, reached=None):
 
 
 def bench_against_vmap(device):
-    """Against vmap as the paper's code uses it (chunks of 512, the allocator as it comes), and at its best beside it.
+    """Against vmap as the paper's code uses it (chunks of 512, torch's usual allocator), and against vmap at its best.
 
-    At its best it has small chunks, sums layer by layer instead of joined gradients, and an allocator that keeps its
-    pages (devices.keep_freed_memory), as ours has.
+    At its best means small chunks, sums layer by layer instead of joined gradients, and an allocator that keeps its
+    pages (devices.keep_freed_memory), as for our code.
     """
     for name, (_, wanted) in MODELS.items():
         published = in_fresh_process("--vmap-of", name, "--device", device.type)
@@ -212,7 +212,7 @@ def bench_against_vmap(device):
         line(f"{name}: vmap as published / ours, a gradient", figure, f">= {wanted}x", published / fast >= wanted)
         line(f"    vmap at its best, in chunks of {chunk} / ours", f"{best / fast:.1f}x ({best:.0f} us)")
         figure = f"{published / passes:.0f}x ({passes:.2f} us)"
-        line("    vmap as published / the model's two passes alone: the most there is to gain", figure)
+        line("    vmap as published / the model's two passes alone: the largest possible gain", figure)
         if name == "conv autoencoder":
             model, loss, x, y, gradient = prepare(name, device)
             print(f"    ours: {profile_of(ours(model, loss, x, y, gradient), device)}", flush=True)
@@ -220,7 +220,7 @@ def bench_against_vmap(device):
 
 
 def time_of_ours_and_vmap(name, device):
-    """Microseconds a gradient: ours, the model's own two passes, and vmap in the chunks that suit it best."""
+    """Microseconds a gradient: ours, the model's two passes alone, and vmap with the chunks that are fastest for it."""
     model, loss, x, y, gradient = prepare(name, device)
     few = 128 if device.type == "cpu" else 1024
     candidates = {chunk: by_vmap(model, loss, x[:few], y[:few], gradient, chunk) for chunk in (8, 32, 128)}
@@ -231,7 +231,7 @@ def time_of_ours_and_vmap(name, device):
 
 
 def passes_alone(model, loss, x, y):
-    """Forward, and backward as far as the first layer, without any gradient of weights."""
+    """Forward, and backward to the first layer, without any gradient of weights."""
     bias = next(p for name, p in model.named_parameters() if name.endswith("bias"))
     chunk = 16384 if x.is_cuda else 1024
 
@@ -250,7 +250,7 @@ def prepare(name, device):
 
 
 def profile_of(run, device):
-    """The operators, or kernels of a GPU, in which a function spends its time, and their shares of it, in words."""
+    """The operators (on a GPU: kernels) that take most of a function's time, with their shares, as text."""
     cuda = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as found:
         run()
@@ -261,7 +261,7 @@ def profile_of(run, device):
 
 
 def short_name(key):
-    """Kernels are named by templates of hundreds of letters."""
+    """A readable name of a kernel: the full names are templates of hundreds of letters."""
     words = re.findall(r"\w*(?:gemm|Functor|Ops|mish|conv|copy|Memcpy|Memset|catch|kernel)\w*", key)
     return key.removeprefix("aten::") if len(key) < 40 else (words or [key])[-1][:40]
 
@@ -272,7 +272,7 @@ def in_fresh_process(*options):
 
 
 def vmap_of(name, device):
-    """Microseconds a gradient of the published way, in its chunks of 512, with torch's allocator as it comes."""
+    """Microseconds a gradient of the published way, with its chunks of 512 and torch's usual allocator."""
     model, loss, x, y, gradient = prepare(name, device)
     n = 512
     print(1e6 * seconds([published_way(model, loss, x[:n], y[:n], gradient, n)], device, 2)[0] / n)
@@ -286,13 +286,13 @@ def bench_memory():
 
 
 def memory_of(way):
-    """MiB that one chunk needs on top of model and data, at its peak."""
+    """Peak memory of one chunk in MiB, besides model and data."""
     torch.manual_seed(0)
     model, loss, x, _ = published_autoencoder(torch.device("cpu"))
     x = x[:512]
     gradient = target_gradient(model, loss, x[:100], x[:100])
     run = (ours if way == "ours" else by_vmap)(model, loss, x, x, gradient, 512)
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed must not count as there
+    ctypes.CDLL(None).malloc_trim(0)  # freed memory must not count
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak up to here
     run()
@@ -315,7 +315,7 @@ def bench_floor(device):
 
 
 def bench_precision(device):
-    """Speed against fidelity of the values, along a short training of the published model."""
+    """Speed and accuracy of the values in each precision, along a short training of the published model."""
     torch.manual_seed(0)
     x, target = torch.randn(4096, 60) @ torch.randn(60, 978), torch.randn(500, 60) @ torch.randn(60, 978)
     x, target = x / x.std() + 0.5 * torch.randn_like(x), target / target.std()
@@ -343,7 +343,7 @@ def bench_precision(device):
         if name != "float32":
             ratio = taken["float32"] / taken[name]
             what, demanded = f"{name}: speed over float32", name == "bf16" and native
-            line(what + ("" if native else " (no instructions for it here)"), f"{ratio:.2f}x", *demanded * (">= 1.6x",
+            line(what + ("" if native else " (no CPU instructions)"), f"{ratio:.2f}x", *demanded * (">= 1.6x",
                  ratio >= 1.6))  # fmt: skip
             for kind in profiles:
                 print(f"    scoring in {kind}: {profiles[kind]}", flush=True)
@@ -382,7 +382,7 @@ def bench_scaling(device):
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak up to here
             run(n, 1)
             peaks.append(status("VmHWM") / 1024)
-        # Steps enough for what is done once to count little.
+        # Enough steps that work done only once hardly counts.
         by_size = seconds([partial(run, n, 25) for n in sizes], device, 1)
         by_steps = seconds([partial(run, 4096, n) for n in steps], device, 2)
     for what, at, taken in (("profiles", sizes, by_size), ("steps", steps, by_steps)):
@@ -404,7 +404,7 @@ def record(folder, device, target, n_steps):
 
 
 def bench_together(device):
-    """Training as many models together as group_size says, against one by one."""
+    """Training as many models together as group_size says, against training them one by one."""
     models = {
         "ADULT classifiers, batches of 200": (partial(make_classifier, 108, [100, 100], 2), 108, 200),
         "autoencoders 978-64-16, batches of 64": (partial(make_autoencoder, 978, (64,), 16), 978, 64),
@@ -433,9 +433,10 @@ def bench_together(device):
 
 
 def bench_shapley(device):
-    """Coalitions of Data Shapley by the published settings on the shape of ADULT, stacked against one at a time.
+    """Coalitions of Data Shapley with the published settings and the shape of ADULT: stacked against one at a time.
 
-    Sizes as a permutation of 1,000 samples goes through them; on a CPU with fewer steps, which are alike.
+    Their sizes are some of those in a permutation of 1,000 samples. On a CPU there are fewer steps, because all steps
+    take the same time.
     """
     sizes = (10, 50, 100, 200, 300, 400, 500)
     steps, few = (25, FEW) if device.type == "cpu" else (200, 2)
@@ -476,7 +477,7 @@ def bench_shapley(device):
 
 
 def bench_chunks(run, device):
-    """Chunks whose layers fit the L2 cache against larger ones."""
+    """Chunks whose layers fit the L2 cache, against larger ones."""
     cache, usual = torch.cuda.get_device_properties(device).L2_cache_size, CHUNK_BYTES[device.type]
     for size in (usual >> 4, usual >> 3, usual >> 2):
         CHUNK_BYTES[device.type] = size
@@ -489,7 +490,7 @@ def bench_chunks(run, device):
 
 
 def bench_published_run(device):
-    """All gradients of the published LINCS run, 710,216 profiles along 500 steps, and a quarter of either."""
+    """All gradients of the published LINCS run, 710,216 profiles x 500 steps; then a quarter of either."""
     n, n_steps = 710_216, 500
     x = torch.randn(n, 978, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
@@ -512,7 +513,7 @@ def bench_published_run(device):
         rows = np.arange(0, n, n // 200)[:200]
         with Trajectory(path, device="cpu") as trajectory:
             exact = float64_values(trajectory, x[rows])
-        run("float32", 0.1, 0.1)  # which is not counted
+        run("float32", 0.1, 0.1)  # to warm up
         bench_chunks(partial(run, "float32", 0.37, 0.1), device)
         print(f"    scoring in float32: {profile_of(partial(run, 'float32', 0.1, 0.02), device)}", flush=True)
         for name in PRECISIONS:
@@ -553,7 +554,7 @@ def main():
         if device.type == "cpu":
             bench_memory()
         bench_floor(device)
-    if device.type == "cpu":  # the published run says it of a GPU
+    if device.type == "cpu":  # on a GPU the published run shows it
         bench_precision(device)
         bench_scaling(device)
     bench_together(device)

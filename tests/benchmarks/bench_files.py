@@ -1,4 +1,4 @@
-"""Reading as ratios taken in one run: ingest and APC against the obvious ways, and against a plain read of the file."""
+"""Reading, as ratios within one run: ingest and APC against the obvious ways, and against a plain read of the file."""
 
 import argparse
 import json
@@ -75,7 +75,7 @@ def by_plain_read(path):
 def seconds_from(where, runs, path, output, repeats=5):
     """Median seconds of several functions that read a file, taken in turn, each time from "disk" or from "memory".
 
-    From memory the work of reading shows, from a disk mostly the disk. Removing the last output is not counted.
+    From memory, this measures the work of reading; from disk, mostly the disk. Removing the last output is not counted.
     """
     taken = [[] for _ in runs]
     for repeat in range(repeats + 1):
@@ -120,7 +120,7 @@ def in_fresh_process(*options):
 
 
 def memory_of(path, share):
-    """MiB at the peak of reading a share of the profiles of a file, above what the interpreter and its modules take."""
+    """Peak memory in MiB of reading a share of a file's profiles, besides the interpreter and its modules."""
     before = status("VmHWM")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, open_matrix(path, "level5") as matrix:
         table = pd.DataFrame(index=pd.Index(matrix.profile_ids[: round(share * matrix.shape[0])]))

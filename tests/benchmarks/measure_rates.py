@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 from dvgs.workflow import run_time
 from dvgs.workflow.config import check_config
 
-# Shares of the full number of profiles, and settings that differ so that each kind of work is told from the others.
+# Shares of the full number of profiles, and settings. They differ so that the fit can separate the kinds of work.
 RUNS = (  # scale, epochs of trajectory, curves and drug targets, width of embeddings, resamples
     (0.01, 3, 1, 1, 256, 20),
     (0.02, 40, 2, 4, 256, 400),
@@ -31,7 +31,7 @@ HEAD = """\
 
 
 def measure(folder, scale, trajectory, curves, drugs, embedding, bootstrap):
-    """Seconds of every stage, and its work."""
+    """Run a small release; returns the seconds of every stage and its work."""
     n, release = round(rehearse.N_SIGNATURES * scale), folder / "release"
     rehearse.write_release(release, n, round(rehearse.N_REPLICATES * scale))
     settings = {
@@ -54,14 +54,14 @@ def measure(folder, scale, trajectory, curves, drugs, embedding, bootstrap):
 
 
 def kinds(work):
-    """Those that take time on a CPU; steps count on a GPU alone."""
+    """The kinds of work that take time on a CPU; steps count only on a GPU."""
     return [kind for kind in work if kind != "steps"]
 
 
 def fit(runs):
     """{stage: {kind of work: rate}} by least squares of relative errors, none below zero, all stages at once.
 
-    A product is a product: training and scoring have one rate each wherever they are done.
+    Training and scoring have one rate each for all stages, because their products are the same everywhere.
     """
     rows = [
         {(stage, "start"): 1.0}

@@ -1,8 +1,8 @@
 """A rehearsal of LINCS 2020 at its full shape: every stage on a synthetic release, with few steps; time and memory.
 
-The release has the shape of the compounds' release in profiles, replicates and tables, over 978 genes. Beside what
-each stage took stands what dvgs.workflow.run_time predicted, by rates from smaller releases (measure_rates.py); then
-what it says of the whole run, and of ten million profiles.
+The release has as many profiles and replicates as that of the compounds, and its tables, but only 978 genes. The output
+shows for each stage what it took and what dvgs.workflow.run_time predicted, with rates from smaller releases
+(measure_rates.py); then the predictions for the whole run, and for ten million profiles.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from dvgs.workflow.config import check_config
 
 ROOT = Path(__file__).resolve().parents[2]
 N_SIGNATURES, N_REPLICATES, N_GENES, N_ALL_GENES = 720_216, 1_805_898, 978, 12_328
-SINGLE = 0.44  # of the signatures have one replicate
+SINGLE = 0.44  # share of the signatures that have one replicate
 WELLS, BLOCK, FACTORS = 384, 8192, 16
 CELLS = [f"CELL{i}" for i in range(230)]
 NAMES = ["level5.gctx", "level4.gctx", "siginfo.txt", "instinfo.txt", "geneinfo.txt", "compoundinfo.txt"]
-# The same text in every row, to the width that real rows have.
+# Columns with the same text in every row, so that rows are as wide as real ones.
 SIGINFO = "bead_batch nearest_dose pert_idose pert_itime cell_mfc_name pert_mfc_id ss_ngene tas pct_self_rank_q25 wt "
 SIGINFO += "median_recall_rank_spearman median_recall_rank_wtcs_50 median_recall_score_spearman batch_effect_tstat "
 SIGINFO += "median_recall_score_wtcs_50 batch_effect_tstat_pct is_hiq det_wells det_plates build_name project_code "
@@ -51,7 +51,7 @@ SHORT = {
     "statistics": {"bootstrap": 20},
     "score": {"shards": 2},
 }
-WITHIN = 0.3  # of the seconds measured in all the model should be
+WITHIN = 0.3  # largest relative error of the predicted seconds in total
 
 
 def machine():
@@ -62,14 +62,14 @@ def machine():
 
 
 def draw_sizes(n_signatures, n_replicates, rng):
-    """Replicates of each signature: 44 % have one, the others 2 to about 6, in all n_replicates."""
+    """Number of replicates of each signature: 44 % have one, the others 2 to about 6; their sum is n_replicates."""
     several = rng.random(n_signatures) >= SINGLE
     left = n_replicates - (n_signatures - several.sum()) - 2 * several.sum()
     return 1 + several + np.bincount(rng.choice(np.flatnonzero(several), left), minlength=n_signatures)
 
 
 def write_release(folder, n_signatures, n_replicates):
-    """Replicates are low-rank effects and noise; those of one signature lie on plates far apart in the file."""
+    """Write a release: low-rank effects and noise; replicates of a signature are on plates far apart in the file."""
     rng = np.random.default_rng(1)
     folder.mkdir(parents=True)
     sizes = draw_sizes(n_signatures, n_replicates, rng)
@@ -150,9 +150,10 @@ def run(folder, config, cores):
 
 
 def measure(folder):
-    """Jobs, seconds, seconds of CPU and peak memory (MB) of every stage, by the workflow's own benchmarks and logs.
+    """Jobs, seconds, seconds of CPU and peak memory (MB) of every stage, from the workflow's own benchmarks and logs.
 
-    In order of their end. With a thread for each job, those of CPU are what other work on the machine changes least.
+    Stages are in the order of their end. Seconds of CPU depend least on other work of the machine, with one thread a
+    job.
     """
     rows = []
     for path in sorted((folder / "benchmarks/rehearsal").glob("*.tsv"), key=lambda p: p.stat().st_mtime):
@@ -164,7 +165,7 @@ def measure(folder):
 
 
 def predicted(rates, stages, config, release, n_signatures):
-    """Seconds that the model says of each stage that was measured."""
+    """The predicted seconds of each measured stage."""
     found = []
     for stage, row in stages.iterrows():
         amounts = run_time.work(stage, config, n_signatures, N_GENES, gigabytes(stage, release, n_signatures))
@@ -173,7 +174,7 @@ def predicted(rates, stages, config, release, n_signatures):
 
 
 def gigabytes(stage, release, n_signatures):
-    """What a job of a stage reads of matrices and, where they are most of it, of tables."""
+    """GB that a job of a stage reads: matrices, and tables if they are most of it."""
     read = {"ingest": (0, 2, 4), "compute_apc": (1,)}.get(stage)
     return sum((release / NAMES[k]).stat().st_size for k in read) / 1e9 if read else 4e-9 * n_signatures * N_GENES
 
@@ -197,18 +198,16 @@ def show(stages, config, release, n_signatures):
 
 
 def show_plans():
-    """What the model says of whole runs with published settings and two targets."""
+    """Print the predictions for whole runs with published settings and two targets."""
     config = {"compendium": "full", "threads": 8, "targets": {"general": {}, "high_apc": {}}}
     check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
-    print("\nHours of a whole run with published settings and two targets, by the model. Cores: of one machine of this")
-    print("kind, at most eight threads a job. GPUs: one a job for training and scoring, CPUs enough.")
+    print("\nPredicted hours of a whole run with published settings and two targets. Cores: of one machine of this")
+    print("kind, at most eight threads a job. GPUs: one a job for training and scoring, with enough CPUs.")
     speed, rate, launch = run_time.GPU_FLOPS / 1e12, run_time.GPU_BYTES / 1e12, 1000 * run_time.GPU_STEP
-    print(
-        f"Of a GPU, less than an H200 showed: {speed:.0f} TFLOP/s. ASSUMED of it, not measured: {launch:g} ms to launch"
-    )
-    print(f"a step of training, of one model or of a stack, and Adam at {rate:g} TB/s.")
-    print(f"Assumed of a job's threads: each beyond the first adds {run_time.THREAD:g} of its speed; of ten million")
-    print("profiles: perturbagens in proportion to LINCS 2020.")
+    print(f"A GPU: {speed:.0f} TFLOP/s, less than measured on an H200. ASSUMED, not measured: {launch:g} ms to launch")
+    print(f"a training step, of one model or of a stack, and {rate:g} TB/s for Adam.")
+    print(f"Assumed: each further thread of a job adds {run_time.THREAD:g} of the speed of the first; ten million")
+    print("profiles have perturbagens in proportion to LINCS 2020.")
     for n, genes in ((N_SIGNATURES, N_GENES), (N_SIGNATURES, N_ALL_GENES), (10_000_000, N_GENES)):
         matrix = 4e-9 * n * genes
         read = {"ingest": matrix, "compute_apc": matrix * N_REPLICATES / N_SIGNATURES, "": 4e-9 * n * N_GENES}

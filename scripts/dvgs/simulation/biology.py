@@ -7,15 +7,15 @@ from scipy import special, stats
 from dvgs.simulation.design import CELLS, LANDMARKS, TARGETS
 
 PROGRAMMES, MODULES = 12, 40
-STRENGTH_LOGIT, STRENGTH_SPREAD = -2.72, 2.1  # wider than APC: noise and faults pull it together
-TECHNICAL, TECHNICAL_SHARE = 24, 0.3  # factors that correlate the noise of genes, their share of its variance
-EXPERIMENT_SD, PLATE_SD = 0.15, 0.25  # what the wells of an experiment, of a plate have in common
+STRENGTH_LOGIT, STRENGTH_SPREAD = -2.72, 2.1  # wider than APC, because noise and faults narrow the APC
+TECHNICAL, TECHNICAL_SHARE = 24, 0.3  # factors that correlate the noise of genes; their share of its variance
+EXPERIMENT_SD, PLATE_SD = 0.15, 0.25  # of the noise that the wells of an experiment, or of a plate, share
 
 
 def draw_strengths(signatures: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    """Expected correlation r of clean replicates, (signatures,): potency, dose, cell line and what is left.
+    """Expected correlation r of clean replicates, (signatures,).
 
-    Only the ranks come from those; the distribution itself is exact, for every seed and size.
+    Its ranks come from potency, dose, cell line and noise; its distribution is exact, for every seed and size.
     """
     treated = (signatures["pert_type"] != "ctl_vehicle").to_numpy()
     frame = signatures[treated]
@@ -32,7 +32,7 @@ def draw_strengths(signatures: pd.DataFrame, rng: np.random.Generator) -> np.nda
 
 
 def draw_responses(signatures: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    """What the perturbagens do, (signatures, landmarks), in units of the noise."""
+    """Responses to the perturbagens, (signatures, landmarks), in units of the noise."""
     programmes = _draw_programmes(rng)
     mechanisms = rng.normal(size=(TARGETS, PROGRAMMES)) * (rng.random((TARGETS, PROGRAMMES)) < 0.3)
     mechanisms[:, 0] += 0.7  # the stress response, common to all
@@ -62,7 +62,7 @@ def _standardised(rows: np.ndarray) -> np.ndarray:
 
 
 def draw_noise(signatures: pd.DataFrame, replicates: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    """(replicates, landmarks), sd about 1: of every gene alone, of technical factors, of plate and experiment."""
+    """Noise (replicates, landmarks), sd about 1: of single genes, technical factors, plates and experiments."""
     factors = _standardised(rng.normal(size=(TECHNICAL, LANDMARKS))) / np.sqrt(TECHNICAL)
     plate = replicates["det_plate"].factorize()[0]
     experiment = signatures["experiment"].factorize()[0][replicates["signature"]]

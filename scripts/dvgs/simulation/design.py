@@ -1,4 +1,4 @@
-"""What is on which plate: signatures, their replicates and the genes."""
+"""The design: signatures, the plates and wells of their replicates, and the genes."""
 
 from typing import Any
 

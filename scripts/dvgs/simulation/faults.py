@@ -1,11 +1,11 @@
-"""The faults that are planted: noise, bad plates and exchanged wells."""
+"""Plants the faults: noise, bad plates and exchanged wells."""
 
 import numpy as np
 import pandas as pd
 
 from dvgs.simulation.design import LANDMARKS, WELLS
 
-ARTEFACT_SD = 1.0  # of each of the three patterns that lie over a bad plate
+ARTEFACT_SD = 1.0  # of each of the three patterns that are added to a bad plate
 
 
 def plant_faults(
@@ -19,7 +19,7 @@ def plant_faults(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """The faulty profiles, and a table `noise_sd, bad_plate, swapped_with` of what was done to each.
 
-    Wells move first; noise is then added to what lies in a well, so noise_sd is that of the named sample.
+    Wells are exchanged first. Noise is added to a well after that, so noise_sd belongs to the sample that its id names.
     """
     n = len(replicates)
     plate = replicates["det_plate"].to_numpy()
@@ -45,7 +45,7 @@ def plant_faults(
 
 
 def _draw_pairs(plate: np.ndarray, eligible: np.ndarray, n_pairs: int, rng: np.random.Generator) -> np.ndarray:
-    """(n, 2) positions of replicates of one plate, each at most once."""
+    """(n, 2) positions of replicates, both of the same plate; each replicate is in one pair at most."""
     shuffled = rng.permutation(np.flatnonzero(eligible))
     pairs = [
         pair

@@ -1,4 +1,4 @@
-"""Level 5 and the tables of the release, and of its truth."""
+"""Level 5, the tables of the release and those of the truth."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,8 @@ from dvgs.replicates.modz import modz
 from dvgs.simulation.design import LANDMARKS, PLATES, TARGETS
 
 UNKNOWN_TARGET, WRONG_TARGET = 0.2, 0.1  # shares of the compounds in compoundinfo
-GRAVE_SHARE = 0.25  # of the MODZ weight of a signature: from here on a fault of its replicates is the signature's
-GRAVE_NOISE = 0.5  # sd in the signature, the same for noise
+GRAVE_SHARE = 0.25  # a signature is faulty if replicates with this share of its MODZ weight are
+GRAVE_NOISE = 0.5  # a signature with a larger noise_sd is faulty
 
 
 def collapse_replicates(
@@ -45,7 +45,7 @@ def _quality(replicates: np.ndarray, signature: np.ndarray) -> tuple[float, floa
 
 
 def replicate_columns(signatures: pd.DataFrame, replicates: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """`nsample, det_plates, distil_ids` of every signature, `|` between; a few name a profile that is not there."""
+    """`nsample, det_plates, distil_ids` of every signature, `|` between; a few name an absent profile."""
     groups = replicates.groupby("signature")
     columns = pd.DataFrame(
         {
@@ -142,6 +142,6 @@ def truth_of(
 
 
 def write_table(path: str | Path, frame: pd.DataFrame) -> None:
-    """Write a DataFrame as text between tabs, numbers with six digits, whole or not at all."""
+    """Write a DataFrame as tab-separated text, numbers with six digits: the whole file or nothing."""
     with written_whole(path) as partial:
         frame.to_csv(partial, sep="\t", index=False, float_format="%.6g", lineterminator="\n")

@@ -5,7 +5,7 @@ the response, scaled to the signature's strength r, plus noise of about unit sd:
 
     replicate = sqrt(r / (1 - r)) response + noise,     so that clean replicates correlate by about r
 
-Strengths follow a logistic-normal whose level is set so that APC comes out as published for LINCS 2020 (median
+Strengths follow a logistic-normal distribution; its level is chosen so that APC is as published for LINCS 2020 (median
 about .065, 6 % above .5). Three faults are planted and written down: Gaussian noise on some replicates, whole
 bad plates, and wells of one plate that were exchanged. The data are made up; only the formats are real.
 """
@@ -52,9 +52,9 @@ def simulate_release(
     level4 ... truth_profiles: the paths to write: two GCTX files (978 landmark and 120 inferred genes), the four
     LINCS 2020 tables and two tables of truth. noisy_share: share of the replicates that get Gaussian noise,
     each of its own sd ~ U[0, noise_sd] on every landmark gene. n_bad_plates: plates, at most all, whose
-    wells are scrambled under an artefact. swapped_share: share of the replicates that trade places with another
-    of their plate, bad plates left out.
-    The same arguments write the same bytes; other faults under the same seed leave the biology as it is.
+    wells are scrambled and get an artefact. swapped_share: share of the replicates that are exchanged with another
+    one of their plate, not counting bad plates.
+    The same arguments write the same bytes; other faults with the same seed do not change the biology.
 
     truth_signatures, one row per signature: `sig_id`; `noise_sd`, the sd that planted noise leaves in the
     signature, sqrt(sum w_i^2 sd_i^2) over its MODZ weights w_i; `n_replicates`, `n_noisy`, `n_bad_plate`,
@@ -74,7 +74,7 @@ def simulate_release(
     responses = draw_responses(signatures, biology_rng)
     profiles = responses[replicates["signature"]] + draw_noise(signatures, replicates, noise_rng)
     profiles, faults = plant_faults(profiles, replicates, noisy_share, noise_sd, n_bad_plates, swapped_share, fault_rng)
-    # As in L1000, the other genes are no measurements but sums over landmarks, faults and all.
+    # As in L1000, the other genes are not measured: they are weighted sums of landmarks, including their faults.
     profiles = np.hstack([profiles, profiles @ inference]).astype(np.float32)
 
     collapsed, weights, quality = collapse_replicates(profiles, replicates, len(signatures))
@@ -85,7 +85,7 @@ def simulate_release(
         (level4, profiles, replicates["sample_id"]),
         (level5, collapsed, signatures["sig_id"]),
     ):
-        order = order_rng.permutation(len(ids))  # nothing may rely on files and tables having one order
+        order = order_rng.permutation(len(ids))  # no code may rely on files and tables having the same order
         ids, gene_ids = ids.to_numpy()[order], genes["gene_id"].to_numpy()[gene_order]
         write_gctx(path, matrix[np.ix_(order, gene_order)], ids, gene_ids)
     write_table(siginfo, siginfo_of(signatures))
