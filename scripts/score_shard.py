@@ -38,10 +38,10 @@ def main(input, output, shard, n_shards, precision, device):
         with Trajectory(path, device=pick_device(device)) as trajectory:
             settings = ScoreSettings(precision=precision)
             values = score(trajectory, reconstruction_loss, read, own, settings, work / draw)
-        who = split.iloc[rows[own.start : own.stop]][["profile_id", "role"]].reset_index(drop=True)
+        table = split.iloc[rows[own.start : own.stop]][["profile_id", "role"]].reset_index(drop=True)
         if draw == "second":
-            who["role"] = who["role"].replace("source", "calibration")
-        found.append(pd.concat([who, values], axis=1))
+            table["role"] = table["role"].replace("source", "calibration")
+        found.append(pd.concat([table, values], axis=1))
     write_parquet(output.values, pd.concat(found, ignore_index=True))
     shutil.rmtree(work, ignore_errors=True)
 

@@ -82,7 +82,7 @@ def encode_conditions(obs: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     unknown |= {"pert_time": ~(time > 0), "pert_dose in µM": ~(dose > 0)}
     for name, profiles in unknown.items():
         if profiles.any():
-            logger.info("%d of %d profiles take no part because they have no %s", profiles.sum(), len(obs), name)
+            logger.info("%d of %d profiles are left out because they have no %s", profiles.sum(), len(obs), name)
     known = ~pd.DataFrame(unknown).any(axis=1)
     obs, time, dose = obs[known], time[known], np.log10(dose[known])
     perturbagen, perturbagens = pd.factorize(obs["pert_id"].astype(str), sort=True)
@@ -148,7 +148,7 @@ def compare_drug_targets(
     valued = values.notna().all(axis=1)
     if not valued.all():
         logger.info(
-            "%d of %d profiles take no part because a method has no value for them", (~valued).sum(), len(values)
+            "%d of %d profiles are left out because a method has no value for them", (~valued).sum(), len(values)
         )
     conditions, values = conditions[valued], values[valued]
     masks = kept_by_method(values, methods, sorted({0.0, *settings.quantiles}), settings.replicates, seed)

@@ -163,6 +163,6 @@ def balanced(y: torch.Tensor, n_classes: int) -> torch.Tensor:
 
 
 def auroc_of(score: torch.Tensor, y: torch.Tensor) -> float:
-    """Area under the ROC curve of a score, (n,) tensor, for the class 1 of two; ties count one half."""
+    """Area under the ROC curve of a score, (n,) tensor, (two classes, 1 is positive); ties count one half."""
     values, positive = score.double().cpu().numpy(), y.cpu().numpy() == 1
     return float(share_below(values[positive], values[~positive]).mean()) if 0 < positive.sum() < len(y) else np.nan
