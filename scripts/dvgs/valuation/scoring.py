@@ -133,7 +133,7 @@ def _is_out_of_memory(error):
 
 
 def _block_size(read, shard, device):
-    """Profiles in a block: as many as fit, a power of two, so that blocks end where chunks and shards do."""
+    """Profiles in a block: as many as fit, a power of two, so that chunks and shards end where blocks do."""
     if shard.start == shard.stop:
         return limits.LARGEST_CHUNK
     row = sum(tensor.numel() * tensor.element_size() for tensor in read(shard.start, shard.start + 1))
