@@ -15,8 +15,8 @@ from dvgs.devices import pick_device
 from dvgs.io.files import write_parquet
 from dvgs.training.models import reconstruction_loss
 from dvgs.valuation.scoring import ScoreSettings, score
+from dvgs.valuation.shards import Shard
 from dvgs.valuation.trajectory import Trajectory
-from dvgs.valuation.values import Shard
 from dvgs.workflow.job import job
 
 

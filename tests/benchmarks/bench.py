@@ -41,8 +41,8 @@ from dvgs.training.models import (
 from dvgs.training.schedule import Schedule
 from dvgs.training.stacked import fit_together, group_size, predict_together
 from dvgs.valuation.scoring import CHUNK_BYTES, ScoreSettings, score
+from dvgs.valuation.shards import Shard
 from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
-from dvgs.valuation.values import Shard
 
 REPEATS = 7
 FEW = 16  # trainings one by one, because more would take minutes; their seconds are multiplied

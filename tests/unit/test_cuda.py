@@ -20,8 +20,8 @@ from dvgs.training.models import make_autoencoder, make_conv_autoencoder, recons
 from dvgs.training.schedule import Schedule
 from dvgs.training.stacked import fit_together, predict_together
 from dvgs.valuation import scoring
+from dvgs.valuation.shards import Shard
 from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
-from dvgs.valuation.values import Shard
 from unit.gradients.test_layers import LAYERS, LOSSES, check, networks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")

@@ -20,8 +20,9 @@ from dvgs.seeds import derive_seed
 from dvgs.training.fit import Loss
 from dvgs.training.schedule import Schedule
 from dvgs.valuation.scoring import ScoreSettings, score
+from dvgs.valuation.shards import Shard
 from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
-from dvgs.valuation.values import Shard, convergence
+from dvgs.valuation.values import convergence
 
 PILOT = 512  # source samples whose ranking decides when training may stop
 

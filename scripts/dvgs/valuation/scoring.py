@@ -22,8 +22,8 @@ from dvgs.seeds import derive_seed
 from dvgs.training.checkpoints import Checkpoint, digest
 from dvgs.training.cuda_graphs import Captured
 from dvgs.training.fit import Loss
+from dvgs.valuation.shards import Shard
 from dvgs.valuation.trajectory import Trajectory
-from dvgs.valuation.values import Shard
 
 # Bytes of the inputs and outputs of all layers for one chunk. With the published autoencoder a chunk is 2,048 profiles
 # on a CPU and 32,768 on a GPU. On CPUs another size changes speed by a few percent. On a GPU, chunks that fit the L2

@@ -12,8 +12,9 @@ from dvgs.training.models import make_autoencoder, reconstruction_loss
 from dvgs.training.schedule import Schedule
 from dvgs.valuation import scoring as module
 from dvgs.valuation.scoring import ScoreSettings, score, standard_error
+from dvgs.valuation.shards import Shard
 from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
-from dvgs.valuation.values import Shard, gather
+from dvgs.valuation.values import gather
 
 SIZES = {"hidden": (12,), "latent": 4}
 

@@ -12,7 +12,7 @@ from dvgs.limits import largest_chunk
 from dvgs.training.models import make_autoencoder, make_perturbation_model, reconstruction_loss
 from dvgs.training.schedule import steps_per_epoch
 from dvgs.training.stacked import group_size
-from dvgs.valuation.values import Shard
+from dvgs.valuation.shards import Shard
 from dvgs.workflow import run_time
 from dvgs.workflow.config import check_config
 
