@@ -1,4 +1,4 @@
-"""What a baseline may look at to value the profiles of a compendium, which stay in their file."""
+"""The evidence: what a baseline may look at to value the profiles of a compendium; and all baselines at once."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
