@@ -91,3 +91,13 @@ def test_torch_stays_outside(wing):
     run = [sys.executable, "-c", program]
     found = subprocess.run(run, env={"PYTHONPATH": str(LIBRARY.parent)}, capture_output=True, text=True, check=True)
     assert rooms and found.stdout == "False\n"
+
+
+def test_the_picture_of_the_house_is_true():
+    """Every wing imports only from lines below its own."""
+    picture = (ROOT / "docs/architecture.md").read_text().split("## The wings of the library")[1].split("| wing |")[0]
+    lines = [line[33:].split() for line in picture.splitlines() if line.startswith("    ")][::-1]
+    floor = {wing: k for k, line in enumerate(lines[1:], 1) for wing in line}
+    assert {*floor, "ground"} == set(ALLOWED) and {*lines[0]} >= {"errors", "seeds", "limits"}
+    for wing in floor:
+        assert all(floor[other if other in floor else other.split(".")[0]] < floor[wing] for other in ALLOWED[wing])

@@ -3,8 +3,8 @@
 A method is a file of this wing with a function value(evidence) -> (n,) float64; higher is better, NaN is no value. Its
 `evidence` depends on what the method needs:
 
-- methods that need neither training nor classes take an Evidence: they value the profiles of a compendium, which stay in
-  their file;
+- methods that need neither training nor classes take an Evidence: they value the profiles of a compendium, which stay
+  in their file;
 - methods that need no replicates take a Task, and settings by name: they value samples in memory. A Task also has the
   methods of an Evidence, so random, profile norm and reconstruction error take both.
 
