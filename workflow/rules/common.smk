@@ -39,7 +39,11 @@ CURVE_SHARDS = [
 # The cutoff must be a point of the curves, because the report says what it did to R².
 CUTOFF = config["clean"]["cutoff"]
 QUANTILES = sorted(
-    {0.0, *config["curves"]["quantiles"], *([] if isinstance(CUTOFF, str) else [CUTOFF])}
+    {
+        0.0,
+        *config["curves"]["quantiles"],
+        *([] if isinstance(CUTOFF, str) else [CUTOFF]),
+    }
 )
 
 
