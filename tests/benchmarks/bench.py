@@ -20,22 +20,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import numpy as np
 import torch
+from ratios import line, seconds, status, synchronise
 from scipy.stats import spearmanr
-from torch import nn
-from torch.func import functional_call, grad, vmap
 from torch.profiler import ProfilerActivity, profile
+from ways import (
+    MODELS,
+    by_vmap,
+    cross_entropy,
+    ours,
+    passes_alone,
+    prepare,
+    products_alone,
+    published_autoencoder,
+    published_way,
+    target_gradient,
+)
 
 from dvgs.devices import PRECISIONS, in_precision, keep_freed_memory, pick_device
 from dvgs.gradients import GradientSimilarity
-from dvgs.limits import largest_chunk
-from dvgs.training.cuda_graphs import Captured
 from dvgs.training.fit import fit, predict
-from dvgs.training.mish import Mish
 from dvgs.training.models import (
-    Autoencoder,
     make_autoencoder,
     make_classifier,
-    make_conv_autoencoder,
     reconstruction_loss,
 )
 from dvgs.training.schedule import Schedule
@@ -44,159 +50,7 @@ from dvgs.valuation.scoring import CHUNK_BYTES, ScoreSettings, score
 from dvgs.valuation.shards import Shard
 from dvgs.valuation.trajectory import Trajectory, TrajectorySettings, record_trajectory
 
-REPEATS = 7
 FEW = 16  # trainings one by one, because more would take minutes; their seconds are multiplied
-
-
-def squared_error(prediction, y):
-    return nn.functional.mse_loss(prediction, y, reduction="none").flatten(1).mean(dim=1)
-
-
-def cross_entropy(prediction, y):
-    return nn.functional.cross_entropy(prediction, y, reduction="none")
-
-
-def normal(n, *shape, device):
-    """n random samples, on a GPU sixteen times as many, because a few do not fill it."""
-    return torch.randn(n if device.type == "cpu" else 16 * n, *shape, device=device)
-
-
-def published_autoencoder(device):
-    x = normal(4096, 978, device=device)
-    return Autoencoder(978).to(device), reconstruction_loss, x, x
-
-
-def adult_classifier(device):
-    x = normal(16384, 108, device=device)
-    return make_classifier(108, [100, 100], 2, seed=0).to(device), cross_entropy, x, (x[:, 0] > 0).long()
-
-
-def conv_autoencoder(device):
-    x = normal(1024, 3, 32, 32, device=device)
-    return make_conv_autoencoder(seed=0).to(device), squared_error, x, x
-
-
-MODELS = {
-    "published autoencoder": (published_autoencoder, 150),
-    "ADULT classifier": (adult_classifier, 50),
-    "conv autoencoder": (conv_autoencoder, 8),
-}
-
-
-def target_gradient(model, loss, x, y):
-    return torch.autograd.grad(loss(model(x), y).mean(), list(model.parameters()))
-
-
-def ours(model, loss, x, y, gradient, chunk=None):
-    engine = GradientSimilarity(model, loss)
-    engine(x[:9], y[:9], gradient)  # tests which rules the layers allow
-    as_scored = 1 << (CHUNK_BYTES[x.device.type] // engine.width).bit_length() - 1
-    chunk = chunk or min(largest_chunk(10**6), as_scored)
-    similarities = Captured(engine) if x.is_cuda else engine
-
-    def run():
-        squared = engine.squared_norm(gradient)
-        for start in range(0, len(x), chunk):
-            rows = slice(start, start + chunk)
-            own = x[rows]
-            similarities(own, own if y is x else y[rows], gradient, squared)
-
-    return run
-
-
-def as_published(model):
-    """The same model with torch's own Mish."""
-    model = copy.deepcopy(model)
-    for module in list(model.modules()):
-        for name, layer in module.named_children():
-            if isinstance(layer, Mish):
-                setattr(module, name, nn.Mish())
-    return model
-
-
-def by_vmap(model, loss, x, y, gradient, chunk):
-    """Per-sample gradients are formed, compared and deleted."""
-    model = as_published(model)
-    parameters = {name: p.detach() for name, p in model.named_parameters()}
-    targets = [g.flatten() for g in gradient]
-    target_norm = torch.cat(targets).norm()
-
-    def one(parameters, x, y):
-        return loss(functional_call(model, parameters, (x[None],)), y[None]).sum()
-
-    def run():
-        for start in range(0, len(x), chunk):
-            rows = slice(start, start + chunk)
-            gradients = vmap(grad(one), (None, 0, 0))(parameters, x[rows], y[rows])
-            dot = norm = 0
-            for g, t in zip(gradients.values(), targets, strict=True):
-                g = g.flatten(1)
-                dot, norm = dot + g @ t, norm + g.square().sum(1)
-            dot / (norm.sqrt() * target_norm)
-
-    return run
-
-
-def published_way(model, loss, x, y, gradient, chunk):
-    """The way of the code published with the paper: vmap, all gradients joined, torch's own CosineSimilarity."""
-    model = as_published(model)
-    parameters = dict(model.named_parameters())
-    target, similarity = torch.cat([g.flatten() for g in gradient]), nn.CosineSimilarity(dim=1)
-
-    def one(parameters, x, y):
-        return loss(functional_call(model, parameters, (x[None],)), y[None]).sum()
-
-    def run():
-        for start in range(0, len(x), chunk):
-            rows = slice(start, start + chunk)
-            gradients = vmap(grad(one), (None, 0, 0), randomness="same")(parameters, x[rows], y[rows])
-            joined = torch.cat([g.flatten(1) for g in gradients.values()], dim=1)
-            similarity(target.expand_as(joined), joined).detach()
-
-    return run
-
-
-def products_alone(model, x, gradient, chunk):
-    """The matrix products that cannot be avoided: forward, backward except to the input, and with the target."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    weights, targets = [layer.weight.detach() for layer in layers], gradient[::2]
-    a = [torch.randn(chunk, layer.in_features, device=x.device) for layer in layers]
-    d = [torch.randn(chunk, layer.out_features, device=x.device) for layer in layers]
-    out, back = [torch.empty_like(t) for t in d], [torch.empty_like(t) for t in a]
-
-    def run():
-        for _ in range(len(x) // chunk):
-            for k, (w, g) in enumerate(zip(weights, targets, strict=True)):
-                torch.mm(a[k], w.T, out=out[k])
-                if k:
-                    torch.mm(d[k], w, out=back[k])
-                torch.mm(a[k], g.T, out=out[k]) if w.shape[0] <= w.shape[1] else torch.mm(d[k], g, out=back[k])
-
-    return run
-
-
-def seconds(runs, device, repeats=REPEATS):
-    """Median seconds of each of several functions, called in turn after one round that is not counted."""
-    taken = [[] for _ in runs]
-    for repeat in range(repeats + 1):
-        for found, run in zip(taken, runs, strict=True):
-            synchronise(device)
-            start = time.perf_counter()
-            run()
-            synchronise(device)
-            if repeat:
-                found.append(time.perf_counter() - start)
-    return [float(np.median(found)) for found in taken]
-
-
-def synchronise(device):
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def line(what, figure, wanted=None, reached=None):
-    verdict = "" if reached is None else "reached" if reached else "NOT REACHED"
-    print(f"{what:<78} {figure:>28} {wanted or '':>14} {verdict}", flush=True)
 
 
 def bench_against_vmap(device):
@@ -228,25 +82,6 @@ def time_of_ours_and_vmap(name, device):
     runs = [ours(model, loss, x, y, gradient), passes_alone(model, loss, x, y), candidates[chunk]]
     fast, passes, best = seconds(runs, device, 5)
     return 1e6 * fast / len(x), 1e6 * passes / len(x), 1e6 * best / few, chunk
-
-
-def passes_alone(model, loss, x, y):
-    """Forward, and backward to the first layer, without any gradient of weights."""
-    bias = next(p for name, p in model.named_parameters() if name.endswith("bias"))
-    chunk = 16384 if x.is_cuda else 1024
-
-    def run():
-        for start in range(0, len(x), chunk):
-            rows = slice(start, start + chunk)
-            torch.autograd.grad(loss(model(x[rows]), y[rows]).sum(), bias)
-
-    return run
-
-
-def prepare(name, device):
-    torch.manual_seed(0)
-    model, loss, x, y = MODELS[name][0](device)
-    return model, loss, x, y, target_gradient(model, loss, x[:500], y[:500])
 
 
 def profile_of(run, device):
@@ -297,11 +132,6 @@ def memory_of(way):
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak up to here
     run()
     print((status("VmHWM") - before) / 1024)
-
-
-def status(field):
-    text = Path("/proc/self/status").read_text()
-    return int(next(row for row in text.splitlines() if row.startswith(field)).split()[1])
 
 
 def bench_floor(device):

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import h5py
 import numpy as np
 import pandas as pd
-from bench import line, status
 from cmapPy.pandasGEXpress.parse import parse
+from ratios import line, status
 
 from dvgs.compendium.ingestion import ingest
 from dvgs.compendium.selection import Selection
