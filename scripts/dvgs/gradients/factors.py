@@ -12,6 +12,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from dvgs.gradients.layers import Rule, rule_for
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
+SQUEEZED = "squeeze() removes the dimension of a single sample: if the model or the loss ends in it, say squeeze(1)"
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,16 @@ def forward(objective: Objective, layers: Iterable[nn.Module], x: torch.Tensor, 
     try:
         with torch.enable_grad(), same_buffers(objective.model):
             losses = objective.loss(objective.model(x), y)
+    except (ValueError, IndexError, RuntimeError) as error:
+        if len(x) == 1 and not isinstance(error, torch.OutOfMemoryError):
+            raise ValueError(f"model and loss fail on one sample alone ({error}); {SQUEEZED}") from error
+        raise
     finally:
         for handle in handles:
             handle.remove()
     if losses.shape != (len(x),):
-        raise ValueError(f"loss gives shape {tuple(losses.shape)}; it must give one loss per sample, ({len(x)},)")
+        problem = f"loss gives shape {tuple(losses.shape)}; it must give one loss per sample, ({len(x)},)"
+        raise ValueError(problem + (f"; {SQUEEZED}" if len(x) == 1 else ""))
     return Pass(losses, calls, misused, width)
 
 

@@ -4,6 +4,7 @@ It finds uses of a layer that a rule does not foresee (weights used elsewhere, s
 and rules that are wrong.
 """
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,7 +12,6 @@ import torch
 from torch import nn
 
 from dvgs.gradients.factors import Assignment, Objective, Pass, apply_rule, forward, output_gradients, random_state
-from dvgs.gradients.per_sample import form
 
 TRIAL = 8  # samples on which the rules are tried
 ROUNDING = 1e-9  # of all gradients squared: a layer's gradient below it, as of a bias before a norm, is only rounding
@@ -68,8 +68,7 @@ def try_rules(objective: Objective, assignment: Assignment, x: torch.Tensor, y: 
     outcomes = _compare(objective, assignment, found)
     rejected = [layer for layer, outcome in outcomes.items() if outcome is Outcome.REJECTED]
     assignment = assignment.without(rejected, objective)
-    if assignment.formed and not draws:
-        _refuse_mixed_samples(objective, assignment.formed, x, y, found.losses)
+    _refuse_mixed_samples(objective, x, y, found.losses, draws)
     return Trial(misused | outcomes, assignment, len(x), draws, found.width)
 
 
@@ -147,10 +146,38 @@ def _square(gradient):
     return gradient.double().square().sum().item()
 
 
-def _refuse_mixed_samples(objective, formed, x, y, losses):
-    alone, _, _ = form(objective, x, y, {p: torch.zeros_like(p) for p in formed})
-    if not torch.allclose(alone, losses, rtol=1e-3, atol=1e-6):
+def _refuse_mixed_samples(objective, x, y, losses, draws):
+    """Raise ValueError if the loss of a sample changes when fewer samples are beside it.
+
+    Two samples stay together where there are four or more, because a model may not take a single one. A model that
+    draws random numbers is looked at in evaluation mode, where most draw none.
+    """
+    if len(x) == 1:
+        return
+    with _in_evaluation_mode(objective.model) if draws else nullcontext():
+        state = random_state(x.device)
+        whole = forward(objective, (), x, y).losses if draws else losses
+        half = len(x) // 2
+        fewer = torch.cat(
+            [forward(objective, (), x[rows], y[rows]).losses for rows in (slice(half), slice(half, None))]
+        )
+        if draws and not torch.equal(state, random_state(x.device)):
+            return
+    tolerance = max(1e-3, _tolerance(objective)) * (whole.abs() + whole.abs().mean())
+    if not ((fewer - whole).abs() <= tolerance).all():
         raise ValueError(
             "the loss of a sample changes with the samples beside it, so it has no gradient of its own; "
-            "the samples must lie along dimension 0 and not influence each other"
+            "the samples must lie along dimension 0 and not influence each other, neither in the model nor in the loss "
+            "(shapes that broadcast, or a division by the number of samples, do that)"
         )
+
+
+@contextmanager
+def _in_evaluation_mode(model):
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
