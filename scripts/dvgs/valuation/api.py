@@ -16,6 +16,7 @@ from dvgs.columns import VALUE_COLUMNS
 from dvgs.devices import PRECISIONS, fork_random, keep_freed_memory, pick_device
 from dvgs.errors import InputError
 from dvgs.gradients.engine import GradientSimilarity
+from dvgs.gradients.factors import same_buffers
 from dvgs.seeds import derive_seed
 from dvgs.training.fit import Loss
 from dvgs.training.schedule import Schedule
@@ -84,10 +85,11 @@ def value(
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     source, target = _samples("source", source, dtype), _samples("target", target, dtype)
     _check_together(source, target)
-    model = copy.deepcopy(model).to(on)
+    given, model = model, copy.deepcopy(model).to(on)
     x, y = (t.to(on) for t in target)
     with fork_random(on):  # raises at once if model, loss and data do not fit together
         GradientSimilarity(model, loss, grad_params)(x[:2], y[:2], [None] * len(list(model.parameters())))
+        _refuse_parameters_of(given, model, loss, x[:2], y[:2])
     schedule = Schedule(epochs=epochs, batch_size=len(x) if batch_size is None else batch_size, learning_rate=lr)
     settings = TrajectorySettings(
         schedule=schedule,
@@ -113,6 +115,23 @@ def value(
     found = table[list(VALUE_COLUMNS)]
     found.attrs["convergence"] = convergence(table).to_dict("records")
     return found
+
+
+def _refuse_parameters_of(given, model, loss, x, y):
+    """Raise InputError if the loss of a copy depends on parameters of the given model, which is not trained."""
+    own = {id(p) for p in given.parameters()}
+    with torch.enable_grad(), same_buffers(model):
+        losses = loss(model(x), y)
+    nodes, seen = [losses.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if id(getattr(node, "variable", None)) in own:
+            problem = "it uses parameters of the model, of which a copy is trained, so their values would stand still"
+            raise InputError("value", "loss", problem, "let the loss depend on the prediction and y alone")
+        nodes += [following for following, _ in node.next_functions]
 
 
 def _samples(name, pair, dtype):
