@@ -95,7 +95,8 @@ def forward(objective: Objective, layers: Iterable[nn.Module], x: torch.Tensor, 
     handles = [layer.register_forward_hook(keep, with_kwargs=True) for layer in layers]
     try:
         with torch.enable_grad(), same_buffers(objective.model):
-            losses = objective.loss(objective.model(x), y)
+            # Copies, because a model or a loss may write to what it is given, and the numbers are the caller's.
+            losses = objective.loss(objective.model(x.clone()), y.clone())
     except (ValueError, IndexError, RuntimeError) as error:
         if len(x) == 1 and not isinstance(error, torch.OutOfMemoryError):
             raise ValueError(f"model and loss fail on one sample alone ({error}); {SQUEEZED}") from error

@@ -38,7 +38,7 @@ def form(
 
     size = max(1, CHUNK_NUMBERS // sum(target.numel() for target in targets))
     try:
-        return vmap(sample, randomness="different", chunk_size=size)(x, y)
+        return vmap(sample, randomness="different", chunk_size=size)(x.clone(), y.clone())
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:  # something in the model that vmap cannot batch
@@ -52,7 +52,7 @@ def form_singly(
     losses, dots, squares = [], [], []
     for sample in range(len(x)):
         with torch.enable_grad(), same_buffers(objective.model):
-            value = objective.loss(objective.model(x[sample, None]), y[sample, None])[0]
+            value = objective.loss(objective.model(x[sample, None].clone()), y[sample, None].clone())[0]
         gradients = torch.autograd.grad(value, list(gradient_of), allow_unused=True)
         pairs = [(g, t) for g, t in zip(gradients, gradient_of.values(), strict=True) if g is not None]
         zero = torch.zeros_like(value)

@@ -59,7 +59,8 @@ class Training:
                 drawn = rows[next(order)].to(x.device)
                 self._optimizer.zero_grad()
                 batch = x[drawn]
-                batch_loss = self._loss(self.model(batch), batch if y is x else y[drawn]).mean()
+                target = batch.clone() if y is x else y[drawn]  # a model may write to what it is given
+                batch_loss = self._loss(self.model(batch), target).mean()
                 batch_loss.backward()
                 if before_step is not None and before_step(self.step, batch_loss):
                     break
@@ -96,7 +97,7 @@ def predict(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """The prediction for x in evaluation mode; afterwards the model has its old mode again."""
     mode = model.training
     model.eval()
-    found = torch.cat([model(chunk) for chunk in x.split(PREDICTION_CHUNK)])
+    found = torch.cat([model(chunk.clone()) for chunk in x.split(PREDICTION_CHUNK)])
     model.train(mode)
     return found
 
@@ -114,7 +115,7 @@ def r2(model: nn.Module, x: torch.Tensor) -> float:
         centred = chunk.double() - origin
         total = total + centred.sum(0)
         squares = squares + centred.square().sum(0)
-        residual = residual + (chunk.double() - model(chunk).double()).square().sum(0)
+        residual = residual + (chunk.double() - model(chunk.clone()).double()).square().sum(0)
     return explained(residual, squares - total.square() / len(x), squares).mean().item()
 
 

@@ -98,7 +98,9 @@ def _train(models, loss, samples, rows, schedule, seeds):
     def update():
         optimizer.zero_grad()
         # The sum of the models' mean losses gives each its own gradient.
-        (loss(stacked(draws.x).flatten(0, 1), draws.y.flatten(0, 1)).sum() / draws.x.shape[1]).backward()
+        (
+            loss(stacked(draws.x.clone()).flatten(0, 1), draws.y.flatten(0, 1).clone()).sum() / draws.x.shape[1]
+        ).backward()
         if draws.x.is_cuda:
             optimizer.param_groups[0]["capturable"] = torch.cuda.is_current_stream_capturing()
         optimizer.step()
@@ -155,7 +157,7 @@ def _predict_stacked(stacked, inputs, n_models):
         if isinstance(layer, _Dropouts):
             layer.masks = None
     chunks = inputs.split(max(1, PREDICTION_CHUNK // n_models))
-    return torch.cat([stacked(chunk.expand(n_models, *chunk.shape)) for chunk in chunks], dim=1)
+    return torch.cat([stacked(chunk.repeat(n_models, 1, 1)) for chunk in chunks], dim=1)
 
 
 def _layers(model):

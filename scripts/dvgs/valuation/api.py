@@ -121,7 +121,7 @@ def _refuse_parameters_of(given, model, loss, x, y):
     """Raise InputError if the loss of a copy depends on parameters of the given model, which is not trained."""
     own = {id(p) for p in given.parameters()}
     with torch.enable_grad(), same_buffers(model):
-        losses = loss(model(x), y)
+        losses = loss(model(x.clone()), y.clone())
     nodes, seen = [losses.grad_fn], set()
     while nodes:
         node = nodes.pop()

@@ -217,7 +217,7 @@ def _first_losses(model, loss, x, y):
     """Losses of some samples: they differ for losses and models that differ but have the same repr."""
     with fork_random(x.device), same_buffers(model):
         seed_device(x.device, 0)
-        return loss(model(x[:8]), y[:8])
+        return loss(model(x[:8].clone()), y[:8].clone())
 
 
 class Trajectory:
