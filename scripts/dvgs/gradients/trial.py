@@ -14,6 +14,7 @@ from torch import nn
 from dvgs.gradients.factors import Assignment, Objective, Pass, apply_rule, forward, output_gradients, random_state
 
 TRIAL = 8  # samples on which the rules are tried
+REPETITIONS = 40  # of passes, before a difference counts as one that is always there
 ROUNDING = 1e-9  # of all gradients squared: a layer's gradient below it, as of a bias before a norm, is only rounding
 
 
@@ -68,7 +69,7 @@ def try_rules(objective: Objective, assignment: Assignment, x: torch.Tensor, y: 
     outcomes = _compare(objective, assignment, found)
     rejected = [layer for layer, outcome in outcomes.items() if outcome is Outcome.REJECTED]
     assignment = assignment.without(rejected, objective)
-    _refuse_mixed_samples(objective, x, y, found.losses, draws)
+    _refuse_mixed_samples(objective, x, y, draws)
     return Trial(misused | outcomes, assignment, len(x), draws, found.width)
 
 
@@ -146,30 +147,36 @@ def _square(gradient):
     return gradient.double().square().sum().item()
 
 
-def _refuse_mixed_samples(objective, x, y, losses, draws):
+def _refuse_mixed_samples(objective, x, y, draws):
     """Raise ValueError if the loss of a sample changes when fewer samples are beside it.
 
-    Two samples stay together where there are four or more, because a model may not take a single one. A model that
-    draws random numbers is looked at in evaluation mode, where most draw none.
+    A model that draws random numbers is looked at in evaluation mode, where most draw none. One that may draw from
+    another source than torch has other losses now and then, so only what is the same at every repetition is refused.
     """
     if len(x) == 1:
         return
+    tolerance = max(1e-3, _tolerance(objective))
     with _in_evaluation_mode(objective.model) if draws else nullcontext():
-        state = random_state(x.device)
-        whole = forward(objective, (), x, y).losses if draws else losses
-        half = len(x) // 2
-        fewer = torch.cat(
-            [forward(objective, (), x[rows], y[rows]).losses for rows in (slice(half), slice(half, None))]
-        )
-        if draws and not torch.equal(state, random_state(x.device)):
-            return
-    tolerance = max(1e-3, _tolerance(objective)) * (whole.abs() + whole.abs().mean())
-    if not ((fewer - whole).abs() <= tolerance).all():
-        raise ValueError(
-            "the loss of a sample changes with the samples beside it, so it has no gradient of its own; "
-            "the samples must lie along dimension 0 and not influence each other, neither in the model nor in the loss "
-            "(shapes that broadcast, or a division by the number of samples, do that)"
-        )
+        state, first = random_state(x.device), None
+        for _ in range(REPETITIONS):
+            whole, halves = _losses_of_whole_and_halves(objective, x, y)
+            first = whole if first is None else first
+            same = ((halves - whole).abs() <= tolerance * (whole.abs() + whole.abs().mean())).all()
+            if same or not torch.equal(whole, first) or (draws and not torch.equal(state, random_state(x.device))):
+                return
+    raise ValueError(
+        "the loss of a sample changes with the samples beside it, so it has no gradient of its own; "
+        "the samples must lie along dimension 0 and not influence each other, neither in the model nor in the loss "
+        "(shapes that broadcast, or a division by the number of samples, do that)"
+    )
+
+
+def _losses_of_whole_and_halves(objective, x, y):
+    """The losses of all samples, and of two halves on their own: a model may not take a single sample."""
+    half = len(x) // 2
+    passes = [forward(objective, (), x[rows], y[rows]) for rows in (slice(None), slice(half), slice(half, None))]
+    whole, *halves = (found.losses.detach() for found in passes)
+    return whole, torch.cat(halves)
 
 
 @contextmanager

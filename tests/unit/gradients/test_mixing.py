@@ -1,5 +1,7 @@
 """A sample whose loss depends on the samples beside it has no gradient of its own, and every rule would give it one."""
 
+import random
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -91,3 +93,18 @@ def test_squeeze_is_named_where_a_sample_is_alone():
             run(n, model)
     right = nn.Sequential(network(), Apply(lambda x: x.squeeze(1)))
     assert torch.equal(run(8, model)["cosine"], run(8, right)["cosine"]) and run(1, right)["loss"].shape == (1,)
+
+
+class LayerDrop(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return x + self.layer(x) if random.random() < 0.5 else x
+
+
+def test_random_numbers_of_another_source_are_no_mixing():
+    random.seed(1)
+    for _ in range(20):
+        compare(network(LayerDrop()), squares, 8)
