@@ -1,4 +1,4 @@
-"""The compendium: which profiles are used, streamed into one .h5ad, and the ledger of what was left out."""
+"""Ingestion: the selected profiles are streamed into one .h5ad, and the others go to the ledger."""
 
 from pathlib import Path
 

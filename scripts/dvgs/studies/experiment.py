@@ -1,4 +1,4 @@
-"""Corruption studies: some samples of the source get faults, and methods that do not know which must find them."""
+"""Experiments: some samples of the source get faults, and methods that do not know which must find them."""
 
 import time
 from collections.abc import Mapping

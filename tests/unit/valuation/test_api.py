@@ -212,14 +212,6 @@ def test_a_sample_larger_than_the_cache(rng, monkeypatch):
     assert len(dvgs.value(make_autoencoder(6, (5,), 2, 1), reconstruction_loss, (x, None), (x, None), epochs=2)) == 20
 
 
-def test_a_loss_that_uses_the_given_model_is_refused(classes):
-    model = classifier()
-    with pytest.raises(ValueError, match="value: loss: it uses parameters of the model, of which a copy is trained"):
-        dvgs.value(model, lambda p, y: LOSS(p, y) + model[0].weight.square().sum(), *classes, epochs=2)
-    other = nn.Linear(3, 3)  # a layer of the loss itself is not the model's
-    assert len(dvgs.value(model, lambda p, y: LOSS(other(p), y), *classes, epochs=2)) == 120
-
-
 def test_models_and_losses_that_cannot_be_used(classes):
     with pytest.raises(ValueError, match="one loss per sample"):
         dvgs.value(classifier(), nn.CrossEntropyLoss(), *classes)

@@ -109,3 +109,15 @@ def test_stacked_models_that_begin_with_an_activation_in_place(x):
         fit_together(models, reconstruction_loss, (tensor, tensor), rows, schedule, [1, 2])
         trained.append(torch.cat([p.detach().flatten() for m in models for p in m.parameters()]))
     assert torch.equal(*trained) and np.array_equal(tensor.numpy(), x)
+
+
+def test_a_loss_that_uses_the_given_model_is_refused(x):
+    def classes(prediction, y):
+        return nn.functional.cross_entropy(prediction, y, reduction="none")
+
+    given, y = model("rules", False, 2), (x[:, 0] > 0).astype(np.int64)
+    samples = (x, y), (x[:20], y[:20])
+    with pytest.raises(ValueError, match="value: loss: it uses parameters of the model, of which a copy is trained"):
+        dvgs.value(given, lambda p, y: classes(p, y) + given[1].weight.square().sum(), *samples, epochs=2)
+    own = nn.Linear(2, 2)  # a layer of the loss itself is not the model's
+    assert len(dvgs.value(given, lambda p, y: classes(own(p), y), *samples, epochs=2)) == 60
